@@ -1,0 +1,92 @@
+"""What does `import sundog` offer? Each public name, fetched from its home when it is first asked for.
+
+Nothing of ours is imported here: `import sundog` costs nothing, and pytest, which loads this file once more as the
+root package of the repository, gets the very same classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "register": "kernel.hookspecs",
+    "observe": "kernel.hookspecs",
+    "Key": "kernel.context",
+    "Context": "kernel.context",
+    "Shareable": "kernel.shareable",
+    "Kind": "kernel.shareable",
+    "Blob": "kernel.blobs",
+    "AccessRule": "kernel.roles",
+    "Aggregator": "kernel.roles",
+    "Executor": "kernel.roles",
+    "Filter": "kernel.roles",
+    "Launcher": "kernel.roles",
+    "ModelLocator": "kernel.roles",
+    "ModelUpdate": "kernel.roles",
+    "Persistor": "kernel.roles",
+    "Policy": "kernel.roles",
+    "ResourceManager": "kernel.roles",
+    "Result": "kernel.roles",
+    "Run": "kernel.roles",
+    "Scheduler": "kernel.roles",
+    "Store": "kernel.roles",
+    "Task": "kernel.roles",
+    "Tracker": "kernel.roles",
+    "Workflow": "kernel.roles",
+    "Connection": "kernel.transport",
+    "Listener": "kernel.transport",
+    "Transport": "kernel.transport",
+    "SundogError": "kernel.errors",
+    "Session": "kits.admin.session",
+    "site": "kits.job.script",
+    "simulate": "kits.simulator.simulate",
+}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  # one list: a test compares it with the imports below
+
+if TYPE_CHECKING:
+    from .kernel.blobs import Blob as Blob
+    from .kernel.context import Context as Context
+    from .kernel.context import Key as Key
+    from .kernel.errors import SundogError as SundogError
+    from .kernel.hookspecs import observe as observe
+    from .kernel.hookspecs import register as register
+    from .kernel.roles import AccessRule as AccessRule
+    from .kernel.roles import Aggregator as Aggregator
+    from .kernel.roles import Executor as Executor
+    from .kernel.roles import Filter as Filter
+    from .kernel.roles import Launcher as Launcher
+    from .kernel.roles import ModelLocator as ModelLocator
+    from .kernel.roles import ModelUpdate as ModelUpdate
+    from .kernel.roles import Persistor as Persistor
+    from .kernel.roles import Policy as Policy
+    from .kernel.roles import ResourceManager as ResourceManager
+    from .kernel.roles import Result as Result
+    from .kernel.roles import Run as Run
+    from .kernel.roles import Scheduler as Scheduler
+    from .kernel.roles import Store as Store
+    from .kernel.roles import Task as Task
+    from .kernel.roles import Tracker as Tracker
+    from .kernel.roles import Workflow as Workflow
+    from .kernel.shareable import Kind as Kind
+    from .kernel.shareable import Shareable as Shareable
+    from .kernel.transport import Connection as Connection
+    from .kernel.transport import Listener as Listener
+    from .kernel.transport import Transport as Transport
+    from .kits.admin.session import Session as Session
+    from .kits.job.script import site as site
+    from .kits.simulator.simulate import simulate as simulate
+else:  # hidden from type checkers, which would take every misspelt name for Any
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"sundog.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_HOMES})
