@@ -1,0 +1,152 @@
+"""What is written down: the records of a run's journal and of the project's.
+
+Each record carries the hash of the one before (see kits/workspace/journal.py for the file). Like messages they are
+msgpack arrays that only grow at the end; a tag is never used again.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from .errors import Failure
+from .messages import Message, Payload, StepMetrics
+
+
+class Status(StrEnum):
+    """The states of a job (DESIGN §7)."""
+
+    SUBMITTED = "SUBMITTED"
+    DISPATCHED = "DISPATCHED"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED:STORAGE"
+    COMPLETED = "FINISHED:COMPLETED"
+    DEGRADED = "FINISHED:DEGRADED"
+    ABORTED = "FINISHED:ABORTED"
+    EXECUTION_EXCEPTION = "FINISHED:EXECUTION_EXCEPTION"
+    CANNOT_SCHEDULE = "FINISHED:CANNOT_SCHEDULE"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing comes after it."""
+        return self.startswith("FINISHED:")
+
+
+LEGAL_NEXT: dict[Status, frozenset[Status]] = {
+    Status.SUBMITTED: frozenset({Status.DISPATCHED, Status.ABORTED, Status.CANNOT_SCHEDULE, Status.EXECUTION_EXCEPTION}),
+    Status.DISPATCHED: frozenset({Status.SUBMITTED, Status.RUNNING, Status.ABORTED, Status.CANNOT_SCHEDULE, Status.EXECUTION_EXCEPTION}),
+    Status.RUNNING: frozenset({Status.PAUSED, Status.COMPLETED, Status.DEGRADED, Status.ABORTED, Status.EXECUTION_EXCEPTION}),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.ABORTED, Status.EXECUTION_EXCEPTION}),
+}
+"""State → the states that may follow; end states have none."""
+
+
+class Record(Message):
+    """One record. `previous` is the first 16 hex digits of the sha256 of the encoded record before it."""
+
+
+class RunStarted(Record, tag=1):
+    """The run begins in this file."""
+
+    previous: str
+    run: str
+    term: int
+    sites: list[str]
+    seed: int
+    time_seconds: float
+
+
+class OpenTask(Message, tag=2):
+    """One task of a StepOpened."""
+
+    task_id: str
+    site: str
+    name: str
+    payload: Payload | None
+    meta: bytes
+    seed: int
+    deadline_seconds: float | None
+
+
+class StepOpened(Record, tag=3):
+    """Tasks were issued in a step; a step that issues more has several."""
+
+    previous: str
+    workflow: str
+    step: int
+    policy: str
+    tasks: list[OpenTask]
+    time_seconds: float
+
+
+class StepReopened(Record, tag=4):
+    """The open step is to run again with a higher attempt."""
+
+    previous: str
+    workflow: str
+    step: int
+    attempt: int
+
+
+class ResultReceived(Record, tag=5):
+    """A result is durable in the spool; or the site said why there is none."""
+
+    previous: str
+    task_id: str
+    site: str
+    payload: Payload | None
+    meta: bytes
+    failure: Failure | None
+    time_seconds: float
+
+
+class ResultRejected(Record, tag=6):
+    """The job refused a result."""
+
+    previous: str
+    task_id: str
+    site: str
+    reason: str
+
+
+class StepClosed(Record, tag=7):
+    """A step exists: its state, and the verdict of every task."""
+
+    previous: str
+    workflow: str
+    step: int
+    payloads: list[Payload]
+    metas: list[bytes]
+    has_state: bool
+    verdicts: list[tuple[str, str, str]]
+    """(task id, used | late | rejected | missing, reason)."""
+    metrics: StepMetrics
+    time_seconds: float
+
+
+class RunFinished(Record, tag=8):
+    """The end of the run."""
+
+    previous: str
+    status: str
+    failure: Failure | None
+    reason: str
+    time_seconds: float
+
+
+class JobChanged(Record, tag=20):
+    """In the project's journal: a job has a new state; its meta as it is now."""
+
+    previous: str
+    job: str
+    status: str
+    time_seconds: float
+    meta: dict[str, Any]
+
+
+AnyRecord = RunStarted | StepOpened | StepReopened | ResultReceived | ResultRejected | StepClosed | RunFinished | JobChanged
+
+encode_record = msgspec.msgpack.Encoder().encode
+decode_record = msgspec.msgpack.Decoder(AnyRecord).decode

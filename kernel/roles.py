@@ -1,0 +1,378 @@
+"""The roles a component can play: what is called when, and what must come back.
+
+A plugin package registers classes; a job (or a kit) names them in JSON; each plays one role. In a job process
+everything here is called on the main thread, one call at a time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .context import Context
+
+if TYPE_CHECKING:
+    from .shareable import Shareable
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A piece of work for sites: a name, a model, values that travel along.
+
+    At a site `id`, `workflow`, `step` and `site` are filled in, and `model` is mapped copy-on-write.
+    """
+
+    name: str
+    model: Shareable | None = None
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    deadline_seconds: float | None = None
+    """How long a site may work on it, counted from when it was sent; None: as long as it takes."""
+    id: str = ""
+    workflow: str = ""
+    step: int = -1
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one site answered to one task. `shareable` reads its tensors from the result's file when they are asked for."""
+
+    site: str
+    task: str
+    shareable: Shareable
+    task_id: str = ""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The numbers the site reported with it."""
+        return dict(self.shareable.meta.get("metrics") or {})
+
+
+class Run(ABC):
+    """All that a workflow holds in its hands."""
+
+    id: str
+    sites: tuple[str, ...]
+    """The sites of the run, in name order."""
+
+    @property
+    @abstractmethod
+    def state(self) -> Shareable | None:
+        """The state this workflow last committed; None before its first commit."""
+
+    @property
+    @abstractmethod
+    def rng(self) -> np.random.Generator:
+        """A generator that depends on the job's seed, the workflow and the open step only."""
+
+    @abstractmethod
+    def steps(self, count: int, start: int = 0) -> Iterator[int]:
+        """The step numbers still to do, out of start … start + count - 1: it goes on after the last committed one."""
+
+    @abstractmethod
+    def scatter(
+        self, task: Task, sites: Sequence[str] | None = None, policy: Policy | None = None, check: Callable[[Result], None] | None = None
+    ) -> Iterable[Result]:
+        """Send a task to sites (default: all) and give their results in site-name order, once the policy is content.
+
+        `check` looks at each result as it arrives; if it raises, the result is rejected for that reason.
+
+        Raises:
+            PolicyFailed: too few sites answered; the error names who is missing and why.
+            RunAborted: the run is to stop.
+        """
+
+    @abstractmethod
+    def send(self, task: Task, site: str) -> str:
+        """Send a task to one site and go on; gives the task's id."""
+
+    @abstractmethod
+    def wait(self, task_id: str) -> Result:
+        """The result of a task that was sent.
+
+        Raises:
+            PolicyFailed: the site failed at it, or is gone.
+        """
+
+    @abstractmethod
+    def commit(self, state: Shareable | None = None, metrics: Mapping[str, float] | None = None) -> None:
+        """Close the step: after a crash the workflow goes on from here. `metrics` are shown as the step's own.
+
+        Components of the job with `state()` / `restore()` are saved by the same commit.
+        """
+
+    @abstractmethod
+    def abort(self, reason: str) -> None:
+        """End the job as FINISHED:ABORTED.
+
+        Raises:
+            RunAborted: always.
+        """
+
+
+class Workflow(ABC):
+    """What the server does in a job, from start to end; several in one job run in order."""
+
+    @abstractmethod
+    def run(self, run: Run) -> None:
+        """Do it. Everything that must survive a crash is in what `run.commit` is given."""
+
+    def tasks(self) -> Iterable[str]:
+        """The names of the tasks it sends; a job whose sites have no executor for one of them is refused."""
+        return ()
+
+
+class Executor(ABC):
+    """What a site does with the tasks named beside it."""
+
+    def start(self, ctx: Context) -> None:  # noqa: B027  # most executors have nothing to prepare
+        """Prepare; called once before the first task."""
+
+    @abstractmethod
+    def execute(self, task: Task, ctx: Context) -> Shareable:
+        """Do one task and give the result. An exception becomes the task's failure, with file and line."""
+
+    def stop(self, ctx: Context) -> None:  # noqa: B027
+        """Tidy up; called once after the last task, also when the run is aborted."""
+
+
+class Aggregator(ABC):
+    """Makes one Shareable from the results of a step."""
+
+    @abstractmethod
+    def aggregate(self, results: Iterable[Result]) -> Shareable:
+        """Fold results that come in site-name order: the same results give the same bits."""
+
+    def check(self, result: Result) -> None:  # noqa: B027  # an aggregator may take anything
+        """Look at a result as it arrives; raise to have it rejected for that reason."""
+
+
+class ModelUpdate(ABC):
+    """Makes the next model from the present one and the aggregate (FLARE: shareable generator)."""
+
+    @abstractmethod
+    def apply(self, model: Shareable, aggregate: Shareable) -> Shareable:
+        """The next model."""
+
+
+class Persistor(ABC):
+    """Converts between a model file of the user's framework and a Shareable. It is never read on resume."""
+
+    @abstractmethod
+    def load(self) -> Shareable:
+        """The initial model."""
+
+    @abstractmethod
+    def save(self, model: Shareable, name: str = "") -> Path | None:
+        """Write the model under the current run's folder; `name` distinguishes e.g. "best". Gives the file."""
+
+
+class ModelLocator(ABC):
+    """Finds the server's models that a cross-site evaluation sends around."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The names of the models there are."""
+
+    @abstractmethod
+    def locate(self, name: str) -> Shareable:
+        """One of them."""
+
+
+class Filter(ABC):
+    """Changes what passes: task data or results, at the server or at a site."""
+
+    @abstractmethod
+    def process(self, shareable: Shareable, ctx: Context) -> Shareable:
+        """The Shareable that goes on. Raise to stop it: at a site the task fails, at the server the result is rejected."""
+
+
+class Wait(StrEnum):
+    """What a policy says of a step that waits."""
+
+    ON = "on"
+    GRACE = "grace"
+    DONE = "done"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """Who was asked in a step, and what is known of each."""
+
+    invited: tuple[str, ...]
+    answered: tuple[str, ...] = ()
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """Site → why nothing usable will come: failed, rejected, gone or over the deadline."""
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Who may still answer."""
+        return tuple(site for site in self.invited if site not in self.answered and site not in self.lost)
+
+
+class Policy(ABC):
+    """Who must answer in a step."""
+
+    grace_seconds: float = 60.0
+    """How long a step that could end, or must fail, still waits for pending sites."""
+
+    @abstractmethod
+    def decide(self, responses: Responses) -> Wait:
+        """Go on waiting, wait out the grace period, end the step, or fail it."""
+
+    @abstractmethod
+    def decide_after_grace(self, responses: Responses) -> Wait:
+        """The same when the grace period is over: DONE or FAIL (ON: there is nothing to end yet)."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The policy in one sentence, as it is printed before a run."""
+
+
+class AccessRule(ABC):
+    """Who may do what; asked at the receiver of a command."""
+
+    @abstractmethod
+    def allows(self, name: str, role: str, command: str, subject: Mapping[str, Any]) -> bool:
+        """Whether a participant may give a command about a subject (a job's meta, a site)."""
+
+
+class ResourceManager(ABC):
+    """The authority over what a site can give to jobs."""
+
+    @abstractmethod
+    def check(self, job_id: str, spec: Mapping[str, Any]) -> str:
+        """Reserve and give a token.
+
+        Raises:
+            ResourcesMissing: the reason names what is wanted, what is free and which job holds the rest.
+        """
+
+    @abstractmethod
+    def allocate(self, token: str) -> Mapping[str, Any]:
+        """Turn a reservation into an allocation; gives what was allocated, e.g. {"gpu": [0]}."""
+
+    @abstractmethod
+    def free(self, token: str) -> None:
+        """Give back a reservation or an allocation. Twice is fine."""
+
+    def environment(self, allocated: Mapping[str, Any]) -> dict[str, str]:
+        """Environment variables that tell the job process what it was given."""
+        return {}
+
+
+class Scheduler(ABC):
+    """Which waiting job is tried next."""
+
+    @abstractmethod
+    def order(self, waiting: Sequence[Mapping[str, Any]], running: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Ids of the jobs to try now, first first; the metas come in order of submission."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """What a job process is started with."""
+
+    run_id: str
+    role: str
+    """"server" or "site"."""
+    name: str
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class JobHandle(ABC):
+    """A started job process, seen from its supervisor."""
+
+    pid: int
+    channel: Any
+    """A Connection to it."""
+
+    @abstractmethod
+    async def wait(self) -> str:
+        """Wait for its end; gives "" for exit status 0, else what happened in words ("killed by signal 9 (SIGKILL)")."""
+
+    @abstractmethod
+    async def stop(self, grace_seconds: float) -> None:
+        """SIGTERM, grace, SIGKILL to its group, then to whatever of the run is left. Returns when nothing is."""
+
+
+class Launcher(ABC):
+    """Starts job processes."""
+
+    isolation: str = "none"
+    """none | user | container"""
+
+    @abstractmethod
+    async def launch(self, spec: LaunchSpec) -> JobHandle:
+        """Start one job process with a channel to it."""
+
+
+class Store(ABC):
+    """Keeps named byte strings for longer than a process lives."""
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Keep it, all or nothing."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """What was kept. Raises KeyError."""
+
+    @abstractmethod
+    def keys(self, prefix: str = "") -> list[str]:
+        """What there is, sorted."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Forget it. Twice is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric as a site logged it: `value` is a number, a dict of numbers or a text, by `kind`."""
+
+    site: str
+    kind: str
+    """scalar | scalars | text"""
+    tag: str
+    value: Any
+    step: int
+    time_seconds: float
+    """Seconds since 1970, on the site's clock."""
+
+
+class Tracker(ABC):
+    """Writes metrics where people look at them. A fault in one never ends a job; it is counted and reported."""
+
+    @abstractmethod
+    def open(self, folder: Path) -> None:
+        """Begin to write under the server's run folder."""
+
+    @abstractmethod
+    def write(self, metric: Metric) -> None:
+        """Take one metric; visible to readers after the next flush."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Make what was written visible."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush and end. Twice is fine."""
+
+
+ROLES: dict[str, type] = {
+    "workflow": Workflow, "executor": Executor, "aggregator": Aggregator, "update": ModelUpdate, "persistor": Persistor,
+    "locator": ModelLocator, "filter": Filter, "policy": Policy, "access_rule": AccessRule, "resource_manager": ResourceManager,
+    "scheduler": Scheduler, "launcher": Launcher, "store": Store, "tracker": Tracker,
+}  # fmt: skip
+

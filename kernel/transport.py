@@ -1,0 +1,215 @@
+"""The transport interface: what a wire must do, and what it may raise.
+
+A transport moves frames; it knows nothing of what is in them. Everything that must hold on every wire
+(identity, heartbeat, reconnect, blob transfer) lives above, in transports/link.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import ClassVar, Self
+
+from .errors import TransportError
+
+Frame = bytes | bytearray | memoryview
+"""A frame, or a part of one."""
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""The largest frame that every transport must carry."""
+
+
+class EndOfConnection(TransportError):
+    """The peer closed the connection; everything it had sent was received.
+
+    Cause: a clean end: the other program closed its side.
+
+    Cure: nothing to mend; a site's link connects again by itself.
+    """
+
+    code = "SD-2001"
+
+
+class ConnectionLost(TransportError):
+    """The wire broke; frames may be missing.
+
+    Cause: the other program died, or something on the way cut the connection.
+
+    Cure: a site's link connects again by itself; if it goes on, look at the other side's log.txt.
+    """
+
+    code = "SD-2002"
+
+
+class BusyError(TransportError):
+    """Two tasks receive from one connection at once.
+
+    Cause: a mistake in the program that uses the connection: frames would be dealt out at random.
+
+    Cure: let one task receive and hand the frames on.
+    """
+
+    code = "SD-2003"
+
+
+class FrameTooLarge(TransportError):
+    """A frame is larger than the connection's limit; nothing was allocated for it, the connection is aborted.
+
+    Cause: a peer that speaks another protocol (a web browser on the port?), or a damaged stream.
+
+    Cure: check that the address belongs to a Sundog server and that both sides use the same transport.
+    """
+
+    code = "SD-2004"
+
+
+class MalformedFrame(TransportError):
+    """Bytes on the wire are not a frame; the connection is aborted.
+
+    Cause: a peer that speaks another protocol, or a damaged stream.
+
+    Cure: check that both sides name the same transport in their endpoint.
+    """
+
+    code = "SD-2005"
+
+
+class ConnectFailed(TransportError):
+    """No connection could be made to an address.
+
+    Cause: nobody listens there, a firewall drops it, or the name does not resolve.
+
+    Cure: is the server started? Does the endpoint in the kit name its host and port?
+    """
+
+    code = "SD-2006"
+
+
+class ListenFailed(TransportError):
+    """An address cannot be listened on.
+
+    Cause: another program holds the port, or the address is not one of this machine.
+
+    Cure: stop the other program, or choose another port (0 = a free one).
+    """
+
+    code = "SD-2007"
+
+
+class AddressError(TransportError):
+    """An address cannot be understood, or no transport knows its scheme.
+
+    Cause: a typing mistake, or the plugin package of the transport is not installed.
+
+    Cure: write scheme://host:port; `sundog plugins` lists the schemes.
+    """
+
+    code = "SD-2008"
+
+
+class Connection(ABC):
+    """Frames to and from one peer, in order, each at most once, until the connection ends.
+
+    One task may receive while any number send. `async with` closes it.
+    """
+
+    local: str
+    """This end's address."""
+    peer: str
+    """The other end's address."""
+
+    @abstractmethod
+    async def send(self, *parts: Frame) -> None:
+        """Send one frame: the parts, joined. Returns when the wire took it; waits while the peer reads too slowly.
+
+        The parts may be reused once it returns. Concurrent sends do not mix; their order is that of the calls.
+        Cancelling it leaves the connection aborted if a part of the frame is already on the wire.
+
+        Raises:
+            FrameTooLarge: the frame is over the limit; nothing was sent, the connection lives on.
+            EndOfConnection: this side has closed, or the peer has.
+            ConnectionLost: the wire broke; whether earlier frames arrived is unknown.
+        """
+
+    @abstractmethod
+    async def receive(self) -> Frame:
+        """Wait for the next frame, in the order sent; the caller owns it.
+
+        Cancelling loses nothing: the frame stays for the next call.
+
+        Raises:
+            EndOfConnection: the peer closed (or this side did); everything it sent has been received.
+            ConnectionLost: the wire broke, or this side aborted; frames may be missing.
+            FrameTooLarge, MalformedFrame: the peer broke the rules; the connection is aborted.
+            BusyError: another task is already receiving.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Deliver what was sent, tell the peer, and end. Twice is fine; never raises for a broken wire.
+
+        Waits at most the transport's linger time (2 s), then aborts.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Drop everything at once, without waiting. The peer sees ConnectionLost. Twice is fine."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+
+class Listener(ABC):
+    """Accepts connections at one address until closed. Connections it has accepted live on after close."""
+
+    address: str
+    """What is bound, with the real port."""
+    contact: str
+    """What a peer should dial: `address`, with a wildcard host replaced by this machine's name."""
+
+    @abstractmethod
+    async def accept(self) -> Connection:
+        """Wait for the next connection.
+
+        Raises:
+            EndOfConnection: the listener was closed.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop listening. Twice is fine."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+
+class Transport(ABC):
+    """One wire. Built without arguments, holds no connections, may be shared."""
+
+    scheme: ClassVar[str]
+    is_local: ClassVar[bool] = False
+    """Whether frames can never leave this machine, whatever the address says."""
+
+    @abstractmethod
+    async def listen(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+        """Listen at `scheme://…`; port 0 picks a free one.
+
+        Raises:
+            AddressError: the address cannot be understood.
+            ListenFailed: it cannot be bound.
+        """
+
+    @abstractmethod
+    async def connect(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+        """Connect to a listener. The caller sets a deadline by cancelling.
+
+        Raises:
+            AddressError: the address cannot be understood.
+            ConnectFailed: nobody answers there.
+        """

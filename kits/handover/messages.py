@@ -1,0 +1,130 @@
+"""What a supervisor and its job process say to each other over their socketpair (PROTOCOL §4)."""
+
+from __future__ import annotations
+
+from ...kernel.errors import Failure
+from ...kernel.messages import Codec, Grew, Message, Payload, StepMetrics, TaskFor
+
+
+class Start(Message, tag=70):
+    """First word to a job process. Body: the start document, JSON."""
+
+    run: str
+
+
+class Ready(Message, tag=71):
+    """The job's components are built; or why not."""
+
+    failure: Failure | None = None
+
+
+class OpenStep(Message, tag=72):
+    """Tasks of a step, one for each site named. Body: the payloads in order."""
+
+    workflow: str
+    step: int
+    name: str
+    tasks: list[tuple[str, str, int]]
+    """(task id, site, index of its payload)."""
+    payloads: list[Payload]
+    deadline_seconds: float | None
+    policy: str
+
+
+class StepOpened(Message, tag=73):
+    """The tasks are recorded and on their way."""
+
+    workflow: str
+    step: int
+
+
+class ResultFor(Message, tag=74):
+    """A result, from a site's job process to its supervisor and from the server to its job process. Body: the payload."""
+
+    task_id: str
+    site: str
+    payload: Payload | None
+    failure: Failure | None = None
+    state: Payload | None = None
+    """Only from a site's job process: the site's new state."""
+
+
+class Kept(Message, tag=75):
+    """The result is in the outbox."""
+
+    task_id: str
+
+
+class Reject(Message, tag=76):
+    """The job refuses a result."""
+
+    task_id: str
+    reason: str
+
+
+class CommitStep(Message, tag=78):
+    """Close a step. Body: the payloads in order: the state, if there is one, then the components' states, if any."""
+
+    workflow: str
+    step: int
+    payloads: list[Payload]
+    has_state: bool
+    used: list[str]
+    late: list[str]
+    metrics: StepMetrics
+
+
+class StepClosed(Message, tag=79):
+    """The step exists."""
+
+    workflow: str
+    step: int
+
+
+class SiteGone(Message, tag=80):
+    """Nothing more will come from a site: it is lost, or cannot go on."""
+
+    site: str
+    failure: Failure
+
+
+class SiteBack(Message, tag=81):
+    """A site that was gone is there again."""
+
+    site: str
+
+
+class Abort(Message, tag=82):
+    """Stop: the whole run, or one task."""
+
+    reason: str
+    task_id: str = ""
+
+
+class Finish(Message, tag=83):
+    """The job has come to its end: completed, or failed for a reason."""
+
+    failure: Failure | None = None
+    faults: list[Failure] = []
+    """Observers and trackers that raised; the job went on."""
+    aborted: str = ""
+
+
+class Finished(Message, tag=84):
+    """The end is recorded; exit."""
+
+
+class Checkpoint(Message, tag=85):
+    """A trainer's state in the middle of a task. Body: the payload."""
+
+    task_id: str
+    payload: Payload
+
+
+JobMessage = (
+    Start | Ready | OpenStep | StepOpened | ResultFor | Kept | Reject | CommitStep | StepClosed | SiteGone | SiteBack | Abort | Finish
+    | Finished | Checkpoint | TaskFor | Grew
+)  # fmt: skip
+"""What may be said between the two."""
+
+job_codec = Codec(JobMessage)
