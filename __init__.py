@@ -41,13 +41,14 @@ _HOMES = {
     "Transport": "kernel.transport",
     "SundogError": "kernel.errors",
     "Session": "kits.admin.session",
-    "site": "kits.job.script",
+    "site": "components.executors.script_site",
     "simulate": "kits.simulator.simulate",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  # one list: a test compares it with the imports below
 
 if TYPE_CHECKING:
+    from .components.executors.script_site import site as site
     from .kernel.blobs import Blob as Blob
     from .kernel.context import Context as Context
     from .kernel.context import Key as Key
@@ -77,7 +78,6 @@ if TYPE_CHECKING:
     from .kernel.transport import Listener as Listener
     from .kernel.transport import Transport as Transport
     from .kits.admin.session import Session as Session
-    from .kits.job.script import site as site
     from .kits.simulator.simulate import simulate as simulate
 else:  # hidden from type checkers, which would take every misspelt name for Any
 

@@ -1,0 +1,1 @@
+"""What does a site do with a task?"""

@@ -1,0 +1,1 @@
+"""What finds models for a cross-site evaluation?"""

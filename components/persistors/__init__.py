@@ -1,0 +1,1 @@
+"""What converts between a framework's model file and a Shareable?"""
