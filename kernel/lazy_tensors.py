@@ -11,7 +11,7 @@ import numpy as np
 
 from .blobs import Blob, NoSuchTensor
 from .packing import pack_one_by_one
-from .tensors import Array, Entry, UnsupportedTensor, as_array, numpy_dtype, raw_bytes, spec_of
+from .tensors import Array, Entry, Spec, UnsupportedTensor, as_array, numpy_dtype, raw_bytes, spec_of
 
 
 class _Held:
@@ -98,13 +98,17 @@ class Tensors(Mapping[str, Array]):
     def __contains__(self, name: object) -> bool:
         return name in self._items
 
+    def spec(self, name: str) -> Spec:
+        """A tensor's dtype by its safetensors name, and its shape; nothing is read."""
+        return self._item(name).spec
+
     def dtype(self, name: str) -> np.dtype[Any]:
         """A tensor's dtype; nothing is read."""
-        return numpy_dtype(self._item(name).spec[0])
+        return numpy_dtype(self.spec(name)[0])
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape; nothing is read."""
-        return self._item(name).spec[1]
+        return self.spec(name)[1]
 
     @property
     def size_bytes(self) -> int:
@@ -140,14 +144,14 @@ class Tensors(Mapping[str, Array]):
         if self._packed is None:
             if self._source is not None and not self._source.views:
                 return self._source.blob
-            self._packed = pack_one_by_one({name: item.spec for name, item in self._items.items()}, self.__getitem__, folder)
+            self._packed = pack_one_by_one({name: self.spec(name) for name in self}, self.__getitem__, folder)
         return self._packed
 
     def __eq__(self, other: object) -> bool:
         """Bit by bit: a NaN equals itself, 0.0 differs from -0.0."""
         if not isinstance(other, Tensors):
             return NotImplemented
-        same = {n: item.spec for n, item in self._items.items()} == {n: item.spec for n, item in other._items.items()}
+        same = {name: self.spec(name) for name in self} == {name: other.spec(name) for name in other}
         return same and all(raw_bytes(self[name]) == raw_bytes(other[name]) for name in self)
 
     __hash__ = None  # type: ignore[assignment]  # equal by content, which takes reading

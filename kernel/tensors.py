@@ -9,6 +9,7 @@ safetensors tool, but must tile the file exactly. All numbers are little-endian.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -92,6 +93,7 @@ class Layout:
         return layout({entry.name: (entry.dtype, entry.shape) for entry in self.entries.values()}).head == self.head
 
 
+@functools.cache
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """The numpy dtype (little-endian) of a safetensors dtype name that is known to be valid."""
     numpy_name, _ = _DTYPES[name]
@@ -101,6 +103,12 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
         return cast("np.dtype[Any]", np.dtype(getattr(ml_dtypes, numpy_name)))
     dtype: np.dtype[Any] = np.dtype(numpy_name)
     return dtype.newbyteorder("<")
+
+
+@functools.lru_cache(maxsize=64)
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """The safetensors name of a numpy dtype of any byte order; empty when it has no place in a tensor file."""
+    return _NAMES.get(dtype.name, "")  # numpy makes the name anew at each call, in 5 µs
 
 
 def as_array(name: str, value: Any) -> Array:
@@ -113,7 +121,7 @@ def as_array(name: str, value: Any) -> Array:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as exc:  # what strangers' __array__ raise
         raise UnsupportedTensor(f"cannot be read as an array: {exc}", where=f"tensor {name!r}") from exc
-    if array.dtype.name not in _NAMES:
+    if not dtype_name(array.dtype):
         raise UnsupportedTensor(f"wanted one of {', '.join(_DTYPES)}, got dtype {array.dtype}", where=f"tensor {name!r}")
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("<"))
@@ -124,7 +132,7 @@ def as_array(name: str, value: Any) -> Array:
 
 def spec_of(array: Array) -> Spec:
     """Dtype and shape of what `as_array` gave."""
-    return _NAMES[array.dtype.name], array.shape
+    return dtype_name(array.dtype), array.shape
 
 
 def raw_bytes(array: Array) -> memoryview:

@@ -228,7 +228,7 @@ def test_meta_that_is_too_deep_or_too_large_is_refused() -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(MalformedShareable, match="wanted one of WEIGHTS, .* got 'WEIGHT'"):
+    with pytest.raises(MalformedShareable, match=r"wanted one of WEIGHTS, .* got 'WEIGHT'"):
         Shareable("WEIGHT")
 
 
