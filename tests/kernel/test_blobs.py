@@ -23,9 +23,6 @@ BIG: dict[str, np.ndarray[Any, Any]] = {
     "weight": np.arange(50_000, dtype=np.float32).reshape(100, 500),
     "bias": np.arange(100, dtype=np.int8),
 }
-    "weight": np.arange(50_000, dtype=np.float32).reshape(100, 500),
-    "bias": np.arange(100, dtype=np.int8),
-}
 
 
 def every_dtype() -> dict[str, np.ndarray[Any, Any]]:
