@@ -1,0 +1,139 @@
+"""What does a dotted name stand for: a class, or one of four distinct mistakes?"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from .errors import Failure, PluginError
+
+_EXTRAS = {"torch": "torch", "tensorboard": "tensorboard", "aiohttp": "server", "sklearn": "examples", "opacus": "dp"}
+"""Import name → the extra of our own distribution that brings it."""
+
+
+class MalformedTarget(PluginError):
+    """A class is named in a form that cannot be one.
+
+    Cause: a typing mistake in `path`, or in what a plugin registers.
+
+    Cure: write package.module.Class or package.module:Class.
+    """
+
+    code = "SD-1007"
+
+
+class ModuleMissing(PluginError):
+    """The module in a class path does not exist here.
+
+    Cause: a typing mistake, a package that is not installed, or a file that is missing in the app's custom/ folder.
+
+    Cure: compare the path with the file's place below custom/, or install the package in this environment.
+    """
+
+    code = "SD-1008"
+
+
+class AttributeMissing(PluginError):
+    """The module exists, but has no such class in it.
+
+    Cause: a typing mistake in the class name, or a name that stands for something else than a class.
+
+    Cure: take the name from the module named in the message.
+    """
+
+    code = "SD-1009"
+
+
+class LibraryMissing(PluginError):
+    """A module was found, but imports another one that is not installed.
+
+    Cause: the component needs a library that this environment lacks; it may be one of Sundog's extras.
+
+    Cure: install the module named in the message.
+    """
+
+    code = "SD-1010"
+
+
+class ImportBroke(PluginError):
+    """A module was found, but raised an exception while it was imported.
+
+    Cause: a mistake in that module; the message has its own words and its line.
+
+    Cure: `python -c "import the.module"` in the same environment shows the whole traceback.
+    """
+
+    code = "SD-1011"
+
+
+def import_class(path: str) -> type:
+    """The class that `package.module.Class` or `package.module:Class` names.
+
+    Raises:
+        MalformedTarget: that cannot be a class path.
+        ModuleMissing: there is no such module.
+        LibraryMissing: the module imports something that is not installed.
+        ImportBroke: the module raised something else.
+        AttributeMissing: the module has no such class.
+    """
+    module_name, class_name = split_target(path)
+    module = import_module(module_name)
+    found: Any = module
+    for part in class_name.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, type):
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        got = "no such name" if found is None else with_article(type(found).__name__)
+        raise AttributeMissing(
+            f"wanted class {class_name} in module {module_name}, got {got}{did_you_mean(class_name, classes)}", where=path
+        )
+    return found
+
+
+def split_target(path: str) -> tuple[str, str]:
+    """Module and class name of a path in either form.
+
+    Raises:
+        MalformedTarget: it has neither form.
+    """
+    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
+        raise MalformedTarget(f"wanted package.module.Class or package.module:Class, got {path!r}")
+    return module, name
+
+
+def import_module(name: str) -> Any:
+    """The module, whatever goes wrong told apart: see `import_class`."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if name == missing or name.startswith(f"{missing}."):
+            raise ModuleMissing(f"there is no module {missing}", where=name) from error
+        raise LibraryMissing(f"module {name} imports {missing}, which is not installed", where=name, cure=_cure(missing)) from error
+    except Exception as error:  # a stranger's code
+        failure = Failure.of(error)
+        raise ImportBroke(f"importing module {name} raised {failure.what} ({failure.where})", where=name) from error
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` or, with nothing alike, what there is; empty when there is nothing."""
+    import difflib  # 5 ms, only needed when something is already wrong
+
+    names = sorted(set(known))
+    lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {lower[near[0]]!r}?"
+    return f"; there is {', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else ""
+
+
+def with_article(name: str) -> str:
+    """`a Filter`, `an Aggregator`."""
+    return f"{'an' if name[:1].upper() in 'AEIOU' else 'a'} {name}"
+
+
+def _cure(library: str) -> str:
+    extra = _EXTRAS.get(library.partition(".")[0])
+    return f'pip install "sundog[{extra}]"' if extra else f"install the package that brings the module {library} in this environment"
