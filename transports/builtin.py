@@ -1,0 +1,15 @@
+"""Which transports come with Sundog?"""
+
+from __future__ import annotations
+
+from ..kernel.hookspecs import register
+from ..kernel.plugins import AddClass
+
+hook_api = 1
+
+
+@register
+def sundog_transports(add: AddClass) -> None:
+    """Name our wires."""
+    add("inproc", "sundog.transports.inproc:Inproc")
+    add("tcp", "sundog.transports.tcp:Tcp")

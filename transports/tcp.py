@@ -1,0 +1,105 @@
+"""How frames travel over TCP, in clear."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+
+from ..kernel.transport import MAX_FRAME_BYTES, AddressError, ConnectFailed, Connection, Listener, ListenFailed, Transport
+from .address import Address
+from .listener import BACKLOG, SocketListener
+from .stream import StreamConnection, reason_of
+
+SockAddr = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+Endpoint = tuple[socket.AddressFamily, SockAddr]
+"""An address as the socket calls want it."""
+
+
+class Tcp(Transport):
+    """tcp://host:port; a host of `*` listens on every interface, IPv6 too where there is one."""
+
+    scheme = "tcp"
+
+    async def listen(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+        wanted = _parse(address)
+        try:
+            sock = await _bound(wanted)
+        except OSError as error:
+            raise ListenFailed(reason_of(error), where=address) from error
+        bound = Address("tcp", wanted.host if wanted.is_wildcard else sock.getsockname()[0], sock.getsockname()[1])
+
+        def connection(accepted: socket.socket) -> Connection:
+            return _connection(accepted, max_frame_bytes)
+
+        return SocketListener(sock, address=str(bound), contact=str(bound.contact()), connection=connection)
+
+    async def connect(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+        wanted = _parse(address)
+        if wanted.is_wildcard or not wanted.port:
+            raise AddressError("wanted a host and a port to connect to; this is one to listen at", where=address)
+        try:
+            return _connection(await _connected(wanted), max_frame_bytes)
+        except OSError as error:
+            raise ConnectFailed(reason_of(error), where=address) from error
+
+
+def _parse(address: str) -> Address:
+    parsed = Address.parse(address)
+    if parsed.scheme != "tcp":
+        raise AddressError(f"wanted tcp://host:port, got the scheme {parsed.scheme!r}", where=address)
+    return parsed
+
+
+def _connection(sock: socket.socket, max_frame_bytes: int) -> StreamConnection:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    local, peer = _name(sock.getsockname()), _name(sock.getpeername())
+    return StreamConnection(sock, local=local, peer=peer, max_frame_bytes=max_frame_bytes)
+
+
+def _name(sockaddr: tuple[str, int]) -> str:
+    host, port = sockaddr[:2]
+    return str(Address("tcp", host.removeprefix("::ffff:"), port))
+
+
+async def _bound(wanted: Address) -> socket.socket:
+    if wanted.host in ("", "*"):
+        dual = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        return socket.create_server(("", wanted.port), family=family, dualstack_ipv6=dual, backlog=BACKLOG)
+    # A name that means both (localhost) is bound where most will look for it.
+    family, where = min(await _resolve(wanted), key=lambda endpoint: endpoint[0] != socket.AF_INET)
+    return socket.create_server(where, family=family, backlog=BACKLOG)
+
+
+async def _connected(wanted: Address) -> socket.socket:
+    """A socket connected to the first of the host's addresses that answers."""
+    failures = []
+    for family, where in await _resolve(wanted):
+        try:
+            return await _attempt(family, where)
+        except OSError as error:
+            failures.append(error)
+    raise failures[0]
+
+
+async def _attempt(family: socket.AddressFamily, where: SockAddr) -> socket.socket:
+    with contextlib.ExitStack() as undo:
+        sock = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+        if sock.getsockname() == sock.getpeername():
+            # TCP lets a port of this machine that nobody listens at call itself; whoever retries for ever gets there.
+            raise OSError(errno.ECONNREFUSED, "the port called itself: nobody listens there")
+        undo.pop_all()
+        return sock
+
+
+async def _resolve(wanted: Address) -> list[Endpoint]:
+    """The addresses of a host, at least one. Numbers are taken as they are; only a name costs a thread and a wait."""
+    try:
+        found = socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await asyncio.get_running_loop().getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_STREAM)
+    return [(socket.AddressFamily(family), where) for family, _, _, _, where in found]
