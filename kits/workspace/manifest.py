@@ -1,0 +1,221 @@
+"""Which files make up a folder, and are they the same here and there (PROTOCOL §3)?
+
+A job or a result travels as its manifest and one plain file a path. The hash of a manifest is that of one line a
+file, "<sha256> <size> <x or -> <path>" ended by a line feed, sorted by path: what a job *is*, whatever its folder is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ...kernel.errors import JobError
+from .folders import PathRefused, relative_path
+
+MIB = 1024 * 1024
+
+
+class ManifestRefused(JobError):
+    """A folder, or the manifest of one, cannot be sent or taken.
+
+    Cause: it has links or special files, names that collide, or more files or bytes than the limits allow.
+
+    Cure: remove what the message names from the folder; data sets belong at the sites, not in a job.
+    """
+
+    code = "SD-4021"
+
+
+class FolderDiffers(JobError):
+    """A folder is not what its manifest says.
+
+    Cause: a file was changed, removed or added after the manifest was made.
+
+    Cure: submit the job again, or fetch the folder anew.
+    """
+
+    code = "SD-4022"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a folder may hold at most."""
+
+    files: int = 2000
+    total_bytes: int = 512 * MIB
+
+
+class FileEntry(msgspec.Struct, array_like=True, frozen=True):
+    """One file of a manifest."""
+
+    path: str
+    """Relative, with slashes."""
+    size_bytes: int
+    sha256: str
+    is_executable: bool = False
+
+
+class Manifest(msgspec.Struct, array_like=True, frozen=True):
+    """The files of a folder, sorted by path; empty folders do not count."""
+
+    files: tuple[FileEntry, ...]
+
+    @property
+    def sha256(self) -> str:
+        """The content hash of the folder, 64 hexadecimal digits."""
+        lines = (f"{f.sha256} {f.size_bytes} {'x' if f.is_executable else '-'} {f.path}\n" for f in self.files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @property
+    def total_bytes(self) -> int:
+        """The sum of the sizes."""
+        return sum(entry.size_bytes for entry in self.files)
+
+    def below(self, folder: str) -> Manifest:
+        """What lies in one of the sub-folders, with paths relative to it; "" gives all."""
+        if not folder:
+            return self
+        prefix = f"{folder}/"
+        inside = (entry for entry in self.files if entry.path.startswith(prefix))
+        return Manifest(tuple(msgspec.structs.replace(entry, path=entry.path.removeprefix(prefix)) for entry in inside))
+
+    def encode(self) -> bytes:
+        """The form in which it travels and is stored, msgpack."""
+        return msgspec.msgpack.encode(self)
+
+
+def decode_manifest(data: bytes | memoryview, limits: Limits | None = None) -> Manifest:
+    """Read a manifest from outside.
+
+    Raises:
+        ManifestRefused: no manifest, unsorted, colliding names, wrong hashes or sizes, or beyond the limits.
+        PathRefused: a path leads out of the folder.
+    """
+    try:
+        manifest = msgspec.msgpack.decode(data, type=Manifest)
+    except msgspec.DecodeError as exc:
+        raise ManifestRefused(f"this is no manifest: {exc}") from exc
+    _check(manifest, limits or Limits())
+    return manifest
+
+
+def manifest_of(folder: Path, limits: Limits | None = None) -> Manifest:
+    """Hash the files of a folder; compiled Python (`__pycache__`) is left out. Takes time: not for an event loop.
+
+    Raises:
+        ManifestRefused: links, special files, colliding names, or beyond the limits.
+        PathRefused: a name that some system cannot keep.
+    """
+    limits, entries, total = limits or Limits(), [], 0
+    for path in _walk(folder):
+        relative = path.relative_to(folder).as_posix()
+        entry = _entry(path, relative)
+        entries.append(entry)
+        total += entry.size_bytes
+        if len(entries) > limits.files or total > limits.total_bytes:  # before more is hashed
+            break
+    manifest = Manifest(tuple(sorted(entries, key=lambda entry: entry.path)))
+    _check(manifest, limits)
+    return manifest
+
+
+def verify(manifest: Manifest, folder: Path) -> None:
+    """Compare a folder with its manifest.
+
+    Raises:
+        FolderDiffers: names the first path that is missing, surplus or other.
+    """
+    here = manifest_of(folder, Limits(len(manifest.files) + 1, manifest.total_bytes + MIB))
+    wanted = {entry.path: entry for entry in manifest.files}
+    for entry in here.files:
+        there = wanted.pop(entry.path, None)
+        if entry != there:
+            raise FolderDiffers(f"the folder has {entry}, its manifest {there or 'no such file'}", where=entry.path)
+    if wanted:  # left over: what the folder has was taken out
+        raise FolderDiffers("the manifest names this file, the folder does not have it", where=min(wanted))
+
+
+def write_tree(manifest: Manifest, destination: Path, blob: Callable[[str], Path]) -> None:
+    """Lay a folder out from blobs, whole or not at all; files are copies, so that nobody can write into a blob.
+
+    Args:
+        manifest: what to lay out.
+        destination: must not exist yet.
+        blob: sha256 → the file with these bytes (such as `BlobStore.path`).
+
+    Raises:
+        ManifestRefused: `destination` exists, or a blob is missing or of another size.
+    """
+    if destination.exists():
+        raise ManifestRefused("there is such a folder already", where=str(destination))
+    draft = destination.with_name(f".{destination.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)  # of a process that died in the middle
+    draft.mkdir(parents=True)
+    for entry in manifest.files:
+        target = draft / relative_path(entry.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = blob(entry.sha256)
+        if not source.is_file() or source.stat().st_size != entry.size_bytes:
+            raise ManifestRefused("its bytes are not here", where=entry.path)
+        shutil.copyfile(source, target)
+        target.chmod(0o755 if entry.is_executable else 0o644)
+    draft.rename(destination)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name != "__pycache__":
+                yield from _walk(Path(entry.path))
+        else:
+            yield Path(entry.path)
+
+
+def _entry(path: Path, relative: str) -> FileEntry:
+    relative_path(relative)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as exc:
+        raise ManifestRefused(f"wanted a plain file, no link: {exc.strerror}", where=relative) from exc
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ManifestRefused("wanted a plain file, got a special one", where=relative)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileEntry(relative, found.st_size, digest, bool(found.st_mode & stat.S_IXUSR))
+
+
+def _check(manifest: Manifest, limits: Limits) -> None:
+    if len(manifest.files) > limits.files:
+        raise ManifestRefused(f"wanted at most {limits.files} files, got more")
+    if manifest.total_bytes > limits.total_bytes:
+        raise ManifestRefused(f"wanted at most {limits.total_bytes // MIB} MiB, got more")
+    paths = [entry.path for entry in manifest.files]
+    if paths != sorted(set(paths)):
+        raise ManifestRefused("wanted paths in order, each once")
+    for entry in manifest.files:
+        relative_path(entry.path)
+        if entry.size_bytes < 0 or len(entry.sha256) != 64 or set(entry.sha256) - set("0123456789abcdef"):
+            raise ManifestRefused(f"wanted a size and a sha256, got {entry.size_bytes} and {entry.sha256!r:.80}", where=entry.path)
+    _refuse_collisions(paths)
+
+
+def _refuse_collisions(paths: list[str]) -> None:
+    """Two names that differ in case only are one on some systems; a file cannot be a folder too."""
+    folded = {path.casefold(): path for path in paths}
+    if len(folded) != len(paths):
+        twin = next(path for path in paths if folded[path.casefold()] != path)
+        raise ManifestRefused(f"it differs from {folded[twin.casefold()]!r} by upper and lower case only", where=twin)
+    for path in paths:
+        parent = path.casefold().rpartition("/")[0]
+        while parent:
+            if parent in folded:
+                raise PathRefused(f"{folded[parent]!r} cannot be a file and a folder", where=path)
+            parent = parent.rpartition("/")[0]
