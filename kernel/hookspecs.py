@@ -133,7 +133,7 @@ class ObserverHooks:
 
     @_observe_hook
     def run_ended(self, ctx: Context, status: str) -> None:
-        """When nothing more will be called, with COMPLETED, ABORTED or EXECUTION_EXCEPTION. Server and sites; always the last."""
+        """When nothing more will be called: completed, failed or aborted (server), ended (sites). Server and sites; always the last."""
 
     @_observe_hook
     def workflow_started(self, workflow: str) -> None:

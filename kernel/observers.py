@@ -6,9 +6,7 @@ report, the others are told all the same. They are dropped with the run.
 
 from __future__ import annotations
 
-from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import structlog
@@ -29,9 +27,6 @@ class Observers:
         self._hooks = Hooks(OBSERVE_PROJECT, ObserverHooks)
         self._listeners: dict[str, tuple[Implementation, ...]] = dict.fromkeys(self._hooks.arguments, ())
         self._faults: dict[tuple[str, str], tuple[Failure, int]] = {}
-        calls = {hook: partial(self.notify, hook) for hook in self._listeners}
-        self.tell = cast("ObserverHooks", SimpleNamespace(**calls))
-        """Each hook as a typed method: `observers.tell.step_started(workflow="sag", step=3)`; arguments by name."""
 
     def register(self, thing: object, name: str) -> bool:
         """Let a component's `@observe` methods (or a module's functions) be called; tells whether there were any.

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .constructors import SPEC_KEYS, Constructor, component_class, constructor_of
+from .constructors import Constructor, component_class, constructor_of
 from .errors import SpecError, SundogError
 from .findings import Findings, UnknownKey
+from .fitting import SPEC_KEYS
 from .importing import did_you_mean, with_article
 from .plugins import Alias, Plugins
 
@@ -56,7 +57,7 @@ class Planned:
     """A component whose class and arguments are known; it is not constructed."""
 
     label: str
-    """Its id; without one, its JSON path."""
+    """Its id; without one of its own, its JSON path."""
     at: str
     kind: type
     constructor: Constructor
@@ -84,7 +85,7 @@ class SpecReader:
         self._find = find
         self.variables_read: set[str] = set()
 
-    def read(self, spec: Any, at: str, want: type = object) -> Planned | None:
+    def read(self, spec: Any, at: str, want: type = object, label: str = "") -> Planned | None:
         """The plan of a spec; None when it is disabled, not needed here, or wrong."""
         if not self._is_well_formed(spec, at) or spec.get("disabled"):
             return None
@@ -107,7 +108,7 @@ class SpecReader:
             return None
         constructor = constructor_of(kind)
         arguments = self._arguments(spec.get("args", {}), f"{at}.args", kind, constructor, alias or Alias("", kind.__name__))
-        return Planned(spec.get("id", at), at, kind, constructor, arguments)
+        return Planned(label or at, at, kind, constructor, arguments)
 
     def fill(self, value: Any, at: str) -> Any:
         """The value with `{variables}` filled in; a string that is only one variable takes its type."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from .constructors import Fitter, Made
 from .errors import Failure, SpecError, SundogError
 from .findings import Findings
+from .fitting import Fitter, Made
 from .importing import did_you_mean, import_class
 from .plugins import Plugins
 from .spec_reader import MalformedSpec, Planned, Scalar, SpecReader, WrongRole
@@ -93,7 +93,7 @@ class Components:
 
     Args:
         plugins: where short names and aliases are looked up.
-        findings: takes what is wrong; it names the file.
+        file: named in messages.
         variables: what `{name}` in strings stands for (see `spec_reader.scalars`).
         find: imports the class of a `path`; a policy may refuse in it.
         prepare: called with a component's label (id or JSON path) just before its constructor; the runtime seeds
@@ -103,19 +103,21 @@ class Components:
     def __init__(
         self,
         plugins: Plugins,
-        findings: Findings,
         *,
+        file: str,
         variables: Mapping[str, Scalar] | None = None,
         find: Callable[[str], type] = import_class,
         prepare: Callable[[str], object] = lambda _label: None,
     ) -> None:
-        self.findings = findings
-        self._reader = SpecReader(plugins, findings, variables or {}, find)
+        self.findings = Findings(file)
+        """What is wrong, and what is left out; a caller adds what it finds itself."""
+        self.instances: dict[str, object] = {}
+        """Label → object, of all that was built: nested ones, which go by their JSON path, as well."""
+        self._reader = SpecReader(plugins, self.findings, variables or {}, find)
         self._prepare = prepare
-        self._planned: list[Planned] = []
+        self._planned: dict[str, Planned] = {}
         self._by_id: dict[str, Planned] = {}
         self._left_out: set[str] = set()
-        self._built: dict[str, object] = {}
         self._is_checked = False
 
     @property
@@ -134,17 +136,18 @@ class Components:
         """
         self._is_checked = False
         spec = self._reader.fill(spec, at)
-        planned = self._reader.read(spec, at, want)
+        name = spec.get("id") if isinstance(spec, dict) else None
+        planned = self._reader.read(spec, at, want, name if isinstance(name, str) and name not in self._planned else at)
         if planned is not None:
-            self._planned.append(planned)
+            self._planned[planned.label] = planned
         if has_id and isinstance(spec, dict):
-            self._keep_id(spec.get("id"), at, planned)
+            self._keep_id(name, at, planned)
         return planned
 
-    def check(self) -> None:
-        """Compare all that was added with the constructors and with each other; what is wrong goes to the findings."""
+    def check(self) -> list[SundogError]:
+        """All that is wrong with what was added: it is compared with the constructors, nothing is constructed."""
         needs: dict[str, list[str]] = {}
-        for planned in self._planned:
+        for planned in self._planned.values():
             needs[planned.label] = []
             self._fit(planned, partial(self._foresee, needs[planned.label]))
         try:
@@ -153,6 +156,7 @@ class Components:
             circle = error.args[1]
             self.findings.add(ReferenceCycle, self._by_id[circle[0]].at, f"{' is needed by '.join(circle)}")
         self._is_checked = True
+        return self.findings.errors
 
     def build_all(self) -> dict[str, object]:
         """Construct every component that has an id, and give them by id, in the order of the file. Raises: as `build`."""
@@ -168,9 +172,9 @@ class Components:
         if not self._is_checked:
             self.check()
         self.findings.refuse()
-        if planned.at not in self._built:
-            self._built[planned.at] = self._construct(planned)
-        return self._built[planned.at]
+        if planned.label not in self.instances:
+            self.instances[planned.label] = self._construct(planned)
+        return self.instances[planned.label]
 
     def _keep_id(self, name: Any, at: str, planned: Planned | None) -> None:
         if not isinstance(name, str) or not _ID.fullmatch(name):

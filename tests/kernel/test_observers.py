@@ -50,15 +50,6 @@ def test_two_instances_of_one_class_are_both_told() -> None:
     assert (first.heard, second.heard) == (["COMPLETED"], ["COMPLETED"])
 
 
-def test_a_typed_method_tells_the_same() -> None:
-    observers, probe = Observers(), Probe()
-    observers.register(probe, "probe")
-
-    observers.tell.run_ended(ctx=None, status="ABORTED")  # type: ignore[arg-type]
-
-    assert probe.heard == ["ABORTED"]
-
-
 def test_an_observer_that_raises_is_named_and_the_others_are_told() -> None:
     """T149: a throwing observer is named in the report, the others run, the job goes on."""
     observers, written = Observers(), list[str]()

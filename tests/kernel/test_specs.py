@@ -112,15 +112,14 @@ def spec(name: str, label: str = "", /, **args: Any) -> dict[str, Any]:
 
 
 def components(parts: Plugins, *specs: Any, **options: Any) -> Components:
-    found = Components(parts, Findings("a/server.json"), **options)
+    found = Components(parts, file="a/server.json", **options)
     for index, each in enumerate(specs):
         found.add(each, f"components[{index}]", has_id=True)
     return found
 
 
 def mistakes(found: Components) -> list[str]:
-    found.check()
-    return [str(error) for error in found.findings.errors]
+    return [str(error) for error in found.check()]
 
 
 def test_components_are_built_by_id_from_name_and_path(parts: Plugins) -> None:
@@ -223,6 +222,20 @@ def test_each_constructor_is_prepared_for(parts: Plugins) -> None:
     assert isinstance(one["n"], Net)
     assert one["n"].noise == other.build_all()["n"].noise  # type: ignore[attr-defined]
     assert labels == ["components[0].args.model", "p", "n"]
+
+
+def test_all_instances_are_known_by_label(parts: Plugins) -> None:
+    found = components(parts, spec("Keeper", "p", model=spec("Net")), spec("Chain", "c", filters=[{**spec("Net"), "disabled": True}]))
+    found.add(spec("Net", "p"), "workflows[0]")
+
+    built = found.build_all()
+
+    assert {label: type(instance).__name__ for label, instance in found.instances.items()} == {
+        "components[0].args.model": "Net",
+        "p": "Keeper",
+        "c": "Chain",
+    }
+    assert built["c"].filters == []  # type: ignore[attr-defined]
 
 
 def test_a_workflow_is_built_apart_from_the_components(parts: Plugins) -> None:
