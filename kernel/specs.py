@@ -117,7 +117,8 @@ class Components:
         self._prepare = prepare
         self._planned: dict[str, Planned] = {}
         self._by_id: dict[str, Planned] = {}
-        self._left_out: set[str] = set()
+        self._absent: dict[str, bool] = {}
+        """Ids of components that will not be built → whether because they are wrong, rather than disabled or not needed here."""
         self._is_checked = False
 
     @property
@@ -137,11 +138,12 @@ class Components:
         self._is_checked = False
         spec = self._reader.fill(spec, at)
         name = spec.get("id") if isinstance(spec, dict) else None
+        before = len(self.findings.errors)
         planned = self._reader.read(spec, at, want, name if isinstance(name, str) and name not in self._planned else at)
         if planned is not None:
             self._planned[planned.label] = planned
         if has_id and isinstance(spec, dict):
-            self._keep_id(name, at, planned)
+            self._keep_id(name, at, planned, is_wrong=len(self.findings.errors) > before)
         return planned
 
     def check(self) -> list[SundogError]:
@@ -176,13 +178,13 @@ class Components:
             self.instances[planned.label] = self._construct(planned)
         return self.instances[planned.label]
 
-    def _keep_id(self, name: Any, at: str, planned: Planned | None) -> None:
+    def _keep_id(self, name: Any, at: str, planned: Planned | None, *, is_wrong: bool) -> None:
         if not isinstance(name, str) or not _ID.fullmatch(name):
             self.findings.add(MalformedSpec, f"{at}.id", f"wanted an id of up to 63 letters, digits and . _ -, got {name!r}")
-        elif name in self._by_id or name in self._left_out:
+        elif name in self._by_id or name in self._absent:
             self.findings.add(DuplicateId, f"{at}.id", f"another component has the id {name!r}")
         elif planned is None:
-            self._left_out.add(name)
+            self._absent[name] = is_wrong
         else:
             self._by_id[name] = planned
 
@@ -215,8 +217,9 @@ class Components:
         if name in self._by_id:
             needs.append(name)
             return Made(self._by_id[name].kind)
-        why = "is disabled, not needed here, or wrong itself" if name in self._left_out else "does not exist"
-        self.findings.add(BadReference, at, f"the component {name!r} {why}{did_you_mean(str(name), self._by_id)}")
+        if not self._absent.get(name):  # else the first cause is told already
+            why = "is disabled or not needed here" if name in self._absent else "does not exist"
+            self.findings.add(BadReference, at, f"the component {name!r} {why}{did_you_mean(str(name), self._by_id)}")
         return None
 
     def _make(self, value: dict[str, Any], at: str) -> Made | None:

@@ -286,7 +286,7 @@ BROKEN: list[tuple[list[Any], list[str]]] = [
     ),
     (
         [{**spec("Mean", "a"), "disabled": True}, spec("Gather", "g", aggregator_id="a")],
-        ["components[1].args.aggregator_id: the component 'a' is disabled, not needed here, or wrong itself"],
+        ["components[1].args.aggregator_id: the component 'a' is disabled or not needed here"],
     ),
     (
         [spec("Keeper", "p", model=spec("Net", widht=3))],
@@ -319,6 +319,12 @@ def test_all_mistakes_come_at_once(parts: Plugins) -> None:
     places = [error.where for error in caught.value.findings]
     assert places == [f"a/server.json: components[{place}" for place in ("0].args.rat", "1].id", "0].args.rate", "2].args.aggregator_id")]
     assert str(caught.value).startswith("[SD-1101] 4 mistakes:\n  [SD-1102] a/server.json: components[0].args.rat: Mean has no argument")
+
+
+def test_a_mistake_is_told_once_and_not_again_where_the_component_is_referred_to(parts: Plugins) -> None:
+    found = components(parts, spec("Maen.x", "a"), spec("Gather", "g", aggregator_id="a"))
+
+    assert [error.code for error in found.check()] == ["SD-1008"]
 
 
 def test_checking_twice_finds_the_same(parts: Plugins) -> None:
