@@ -1,4 +1,4 @@
-"""What does a dotted name stand for: a class, or one of four distinct mistakes?"""
+"""What does a dotted name stand for: a class, or which of five mistakes?"""
 
 from __future__ import annotations
 
