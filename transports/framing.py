@@ -89,6 +89,11 @@ class FrameReader:
             body, self._body = self._body, None
             self._deliver(body, self._body_bytes)
 
+    def release(self) -> None:
+        """Give the memory back now, though others may still point here: no more bytes will come."""
+        self._scratch = memoryview(b"")
+        self._body = None
+
     def _cut(self, end: int) -> None:
         """Deliver the frames that are whole within the first `end` bytes of the scratch space; keep what is not."""
         at = 0
@@ -104,7 +109,8 @@ class FrameReader:
                 return
             self._deliver(bytes(self._scratch[start:at]), size)
         self._kept = end - at
-        self._scratch[: self._kept] = self._scratch[at:end]
+        if self._kept:
+            self._scratch[: self._kept] = self._scratch[at:end]
 
     def _begin(self, size: int, first: memoryview) -> None:
         """Take memory for a body of which `first` is here; the rest will be received right behind it."""

@@ -179,6 +179,7 @@ class StreamConnection(Connection):
             with contextlib.suppress(OSError):  # some systems refuse it on a broken socket
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _HARD_CLOSE)
         self._socket.close()
+        self._reader.release()
         self._wake_writer()
 
 

@@ -23,18 +23,9 @@ def test_an_address_is_read_and_written_back(text: str, host: str, port: int) ->
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "localhost:80",
-        "://x:1",
-        "tcp://localhost",
-        "tcp://x:",
-        "tcp://x:-1",
-        "tcp://x:65536",
-        "tcp://x:1²",
-        "tcp://::1:80",
-        "tcp://[x]:80",
-    ]
-    + ["tcp://user@x:80", "tcp://x/y:80", "tcp://a b:80", "tcp://x:80/"],
+        *("", "localhost:80", "://x:1", "tcp://localhost", "tcp://x:", "tcp://x:-1", "tcp://x:65536", "tcp://x:1²"),
+        *("tcp://::1:80", "tcp://[x]:80", "tcp://user@x:80", "tcp://x/y:80", "tcp://a b:80", "tcp://x:80/"),
+    ],
 )
 def test_nonsense_is_refused_with_what_was_wanted(text: str) -> None:
     with pytest.raises(AddressError, match="wanted"):

@@ -1,0 +1,90 @@
+"""Can mutated bytes on a TCP port harm anybody but the one who sends them?"""
+
+from __future__ import annotations
+
+import socket
+import tracemalloc
+from random import Random
+
+import pytest
+
+from sundog.kernel.errors import TransportError
+from sundog.kernel.transport import Connection, ConnectionLost, EndOfConnection, FrameTooLarge, MalformedFrame
+from sundog.transports.address import Address
+from sundog.transports.framing import GOODBYE
+from sundog.transports.tcp import Tcp
+
+STREAMS = 10_000
+MIB = 1024 * 1024
+
+
+def a_stream(rng: Random) -> bytes:
+    """A few valid frames, mostly with a goodbye."""
+    sizes = [rng.choice((0, 1, 30, 1000, 66_000 if rng.random() < 0.05 else 5)) for _ in range(rng.randrange(1, 6))]
+    frames = b"".join(size.to_bytes(4, "big") + rng.randbytes(size) for size in sizes)
+    return frames + (GOODBYE if rng.random() < 0.8 else b"")
+
+
+def mutated(rng: Random, stream: bytes) -> bytes:
+    """The stream after one to three accidents."""
+    changed = bytearray(stream)
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(changed)) if changed else 0
+        accident = rng.randrange(6)
+        if accident == 0 and changed:
+            changed[at] ^= 1 << rng.randrange(8)
+        elif accident == 1:
+            del changed[at:]
+        elif accident == 2:
+            changed[at:at] = rng.randbytes(rng.randrange(1, 9))
+        elif accident == 3:
+            del changed[at : at + rng.randrange(1, 9)]
+        elif accident == 4:
+            changed[:4] = rng.choice((0, 2**26, 2**26 + 1, 2**31, 0xFFFFFF00, 0xFFFFFFFE, rng.randrange(2**32))).to_bytes(4, "big")
+        else:
+            changed += changed[at:]
+    return bytes(changed)
+
+
+async def outcome(connection: Connection) -> tuple[int, type[TransportError]]:
+    """How many bytes of frames came, and how it ended."""
+    received = 0
+    while True:
+        try:
+            received += len(await connection.receive())
+        except TransportError as error:
+            return received, type(error)
+
+
+@pytest.mark.timeout(60)
+async def test_ten_thousand_mutated_streams_harm_only_their_senders() -> None:
+    """T104, in part: a typed error, that peer dropped, others unaffected, nothing allocated ahead of a check."""
+    rng = Random(104)
+    ends: dict[type[TransportError], int] = {}
+    async with (
+        await Tcp().listen("tcp://127.0.0.1:0") as listener,
+        await Tcp().connect(listener.contact) as client,
+        await listener.accept() as server,
+    ):
+        address = Address.parse(listener.contact)
+        tracemalloc.start()
+        try:
+            for number in range(STREAMS):
+                stream = mutated(rng, a_stream(rng))
+                with socket.create_connection((address.host, address.port)) as stranger:
+                    stranger.sendall(stream)
+                connection = await listener.accept()
+                received, end = await outcome(connection)
+                ends[end] = ends.get(end, 0) + 1
+                assert received <= len(stream)
+                assert "open" not in repr(connection)
+                if number % 100 == 0:
+                    await client.send(b"still there?")
+                    assert await server.receive() == b"still there?"
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert set(ends) == {EndOfConnection, ConnectionLost, FrameTooLarge, MalformedFrame}
+    assert min(ends.values()) > 100
+    assert peak < 8 * MIB, peak
