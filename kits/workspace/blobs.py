@@ -32,7 +32,7 @@ class BlobStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def path(self, sha256: str) -> Path:
         """Where the blob lies, or would lie.
@@ -42,15 +42,15 @@ class BlobStore:
         """
         if not _SHA256.fullmatch(sha256):
             raise NoSha256(f"wanted 64 hexadecimal digits, got {sha256!r:.80}")
-        return self._folder / sha256
+        return self.folder / sha256
 
     def has(self, sha256: str) -> bool:
         """Whether the blob is here."""
         return self.path(sha256).is_file()
 
-    def put(self, data: bytes | memoryview, *, durable: bool = False) -> str:
-        """Keep some bytes; returns their sha256. Already here is fine. `durable`: they survive a power cut."""
-        sha256 = hashlib.sha256(data).hexdigest()
+    def put(self, data: bytes | memoryview, *, sha256: str = "", durable: bool = False) -> str:
+        """Keep some bytes; returns their sha256, which is computed unless it is given. `durable`: they survive a power cut."""
+        sha256 = sha256 or hashlib.sha256(data).hexdigest()
         if not self.has(sha256):
             atomic_write(self.path(sha256), bytes(data), durable=durable)
             self.path(sha256).chmod(0o444)
@@ -68,7 +68,7 @@ class BlobStore:
             sync_file(file)
         file.rename(target)
         if durable:
-            sync_file(self._folder)
+            sync_file(self.folder)
         return target
 
     def unlink(self, sha256: str) -> None:
@@ -77,7 +77,7 @@ class BlobStore:
 
     def names(self) -> set[str]:
         """The sha256 of all blobs here; partial files and drafts are not among them."""
-        return {entry.name for entry in self._folder.iterdir() if _SHA256.fullmatch(entry.name)}
+        return {entry.name for entry in self.folder.iterdir() if _SHA256.fullmatch(entry.name)}
 
     def __repr__(self) -> str:
-        return f"BlobStore({str(self._folder)!r})"
+        return f"BlobStore({str(self.folder)!r})"

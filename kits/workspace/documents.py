@@ -99,13 +99,14 @@ def typed(document: Document, kind: type[T], findings: Findings, foreign: Mappin
         foreign: keys that FLARE knows and that are not needed here → why.
     """
     before = len(findings.errors)
-    _check_keys(document.data, kind, findings, "", {"$schema": "it is for editors", **foreign})
+    data = {key: value for key, value in document.data.items() if key != "$schema"}  # that one is for editors
+    _check_keys(data, kind, findings, "", foreign)
     try:
-        struct = msgspec.convert(document.data, kind)
+        struct = msgspec.convert(data, kind)
     except msgspec.ValidationError as exc:
         what, _, path = str(exc).replace("`", "").partition(" - at $")
         joint = ": " if ", got" in what else ", got "
-        got = _got(document.data, path)
+        got = _got(data, path)
         findings.add(ValueRefused, path.lstrip("."), f"{what[0].lower()}{what[1:]}{joint if got else ''}{got}")
         return None
     return struct if len(findings.errors) == before else None

@@ -144,6 +144,10 @@ class JobTable:
         job = Job(str(uuid.uuid4()), dict(meta), (first,), request, content, dict(extra or {}))
         return job, self._record(job)
 
+    def by_request(self, request: str) -> Job | None:
+        """The job that a submitter's request made, if it did."""
+        return self._jobs.get(self._by_request.get(request, ""))
+
     def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
         """Bring a job to its next state; `extra` is added to what the server knows of it.
 

@@ -96,7 +96,7 @@ class AdminKit(msgspec.Struct, frozen=True, kw_only=True):
     """What the console shows when it waits for a command."""
 
 
-Kit = TypeVar("Kit", ServerKit, SiteKit, AdminKit)
+Kit = TypeVar("Kit", bound=ServerKit | SiteKit | AdminKit)
 
 _STEMS: dict[type[msgspec.Struct], str] = {ServerKit: "fed_server", SiteKit: "fed_client", AdminKit: "fed_admin"}
 

@@ -1,0 +1,1 @@
+"""What passes between a supervisor and its job process, and by which rules?"""

@@ -1,0 +1,121 @@
+"""A participant's folder, and paths from outside."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from sundog.kits.workspace.folders import NoKit, PathRefused, Workspace, atomic_write, contained, is_name, relative_path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    (tmp_path / "startup").mkdir()
+    return Workspace(tmp_path).create()
+
+
+def test_a_folder_without_startup_is_no_kit(tmp_path: Path) -> None:
+    with pytest.raises(NoKit, match=r"wanted a folder with startup/ in it"):
+        Workspace(tmp_path)
+
+
+def test_a_workspace_has_the_folders_of_the_design_and_a_private_state(workspace: Workspace) -> None:
+    assert {path.name for path in workspace.root.iterdir()} == {"startup", "local", "transfer", "state", "runs"}
+    assert {path.name for path in workspace.state.iterdir()} == {"journal", "jobs", "blobs", "spool", "outbox"}
+    assert stat.S_IMODE(workspace.state.stat().st_mode) == 0o700
+
+
+def test_creating_it_again_keeps_what_is_there(workspace: Workspace) -> None:
+    (workspace.local / "mine").write_text("x")
+
+    workspace.create()
+
+    assert (workspace.local / "mine").read_text() == "x"
+
+
+def test_a_run_has_a_folder_and_a_new_out_at_each_launch(workspace: Workspace) -> None:
+    run = workspace.run("1234").create()
+    (run.out / "left-over").write_text("x")
+    (run.models / "kept").write_text("x")
+
+    run.renew_out()
+
+    assert list(run.out.iterdir()) == []
+    assert (run.models / "kept").exists()
+
+
+def test_the_journals_of_a_run_come_in_order_of_their_terms(workspace: Workspace) -> None:
+    for term in (10, 9, 1):
+        workspace.run_journal("run", term).touch()
+    workspace.run_journal("runner", 1).touch()
+
+    assert [path.name for path in workspace.run_journals("run")] == ["run.00000001.journal", "run.00000009.journal", "run.00000010.journal"]
+
+
+@pytest.mark.parametrize("run_id", ["", "..", "a/b", "../x", "*", "a" * 64])
+def test_an_id_that_is_no_name_makes_no_path(workspace: Workspace, run_id: str) -> None:
+    with pytest.raises(PathRefused):
+        workspace.run(run_id)
+
+
+def test_names_are_letters_digits_dots_dashes_and_underscores() -> None:
+    assert all(map(is_name, ["site-1", "a", "A.b_c-9", "x" * 63]))
+    assert not any(map(is_name, ["", ".hidden", "-x", "a b", "ä", "a\n", "x" * 64]))
+
+
+REFUSED = [
+    "",
+    "/etc/passwd",
+    "..",
+    "../x",
+    "a/../b",
+    "a//b",
+    "a/",
+    "./a",
+    "a\\b",
+    "a\nb",
+    "a\0b",
+    "a\u202eb",
+    "x" * 300,
+    "/".join("a" * 20),
+]
+
+
+@pytest.mark.parametrize("path", REFUSED)
+def test_a_path_that_leads_out_or_that_some_system_cannot_keep_is_refused(path: str, tmp_path: Path) -> None:
+    with pytest.raises(PathRefused):
+        relative_path(path)
+    with pytest.raises(PathRefused):
+        contained(tmp_path, path)
+
+
+def test_a_link_on_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path)
+
+    with pytest.raises(PathRefused, match="link is a symbolic link"):
+        contained(tmp_path / "in", "link/x")
+
+
+def test_a_path_inside_is_given(tmp_path: Path) -> None:
+    assert contained(tmp_path, "a/b.txt") == tmp_path / "a" / "b.txt"
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_file_is_replaced_whole_and_no_draft_stays(tmp_path: Path, durable: bool) -> None:
+    atomic_write(tmp_path / "file", b"old")
+
+    atomic_write(tmp_path / "file", b"new", durable=durable)
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"new"}
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(OSError, match="folder"):
+        atomic_write(tmp_path / "folder", b"data")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
