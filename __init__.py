@@ -24,6 +24,7 @@ _HOMES = {
     "Executor": "kernel.roles",
     "Filter": "kernel.roles",
     "Launcher": "kernel.roles",
+    "Learner": "components.executors.learner",
     "ModelLocator": "kernel.roles",
     "ModelUpdate": "kernel.roles",
     "Persistor": "kernel.roles",
@@ -48,6 +49,7 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  # one list: a test compares it with the imports below
 
 if TYPE_CHECKING:
+    from .components.executors.learner import Learner as Learner
     from .components.executors.script_site import site as site
     from .kernel.blobs import Blob as Blob
     from .kernel.context import Context as Context

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 
 
-def seed_global(seed: int) -> None:
+def seed_generators(seed: int) -> None:
     """Seed `random`, `numpy.random` and torch's default generators with one number.
 
     A library nobody needs is not imported for it: torch is seeded as soon as it is first imported, so that a process

@@ -21,11 +21,11 @@ from typing import cast
 
 import structlog
 
-from ...kernel.context import Context, RunAborted, current_context
+from ...kernel.context import Context, RunAborted, current_context, derive_seed
 from ...kernel.errors import ComponentError
 from ...kernel.roles import Executor, Task
 from ...kernel.shareable import Shareable
-from ..seeding import seed_global
+from ..seeding import seed_generators
 from .script_site import EndedEarly, Site, TaskSource, playing
 
 _ABORT_SECONDS = 2.0
@@ -95,7 +95,7 @@ class ScriptExecutor(Executor):
         if self._baton is None:
             self._baton = _Baton(self._load())
             self._baton.begin()
-            seed_global(ctx.seed)  # once more: the lines before the loop have drawn from it
+            seed_generators(ctx.seed)  # once more: the lines before the loop have drawn from it
         return self._baton.give(task, ctx)
 
     def stop(self, ctx: Context) -> None:
@@ -143,7 +143,7 @@ class _Script:
         """Run it to its end, on this thread."""
         site = Site(source, self.context)
         token = playing.set(site)
-        seed_global(self.context.seed)
+        seed_generators(derive_seed(self.context.seed, self.context.site, "script"))
         try:
             self._run()
             site.finish()

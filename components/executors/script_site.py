@@ -167,7 +167,7 @@ class Site:
         metrics: Mapping[str, float] | None = None,
         kind: Kind | str | None = None,
     ) -> None:
-        """Answer the task in hand.
+        """Answer the task in hand. The weights are packed here: what happens to the script's own afterwards changes nothing.
 
         Args:
             weights: name → array or torch tensor (a state_dict); or a Shareable, whose meta the other arguments complete.
@@ -186,9 +186,8 @@ class Site:
             result = weights.replace(meta={**weights.meta, **meta}, kind=kind or weights.kind)
         else:
             result = Shareable(kind or (Kind.METRICS if weights is None else Kind.WEIGHTS), _arrays(weights or {}), meta)
-        result.blob()  # packed now: what the script does to its tensors afterwards is its own affair
         self._has_sent = True
-        self._source.answer(result)
+        self._source.answer(Shareable.of_blob(result.kind, result.blob(), result.meta))
 
     def add_scalar(self, tag: str, value: float, step: int | None = None) -> None:
         """Log one number; without a step, of the round that is under way."""

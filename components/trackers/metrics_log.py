@@ -17,7 +17,6 @@ from ...kernel.errors import ComponentError
 from ...kernel.roles import Metric
 
 MAX_LINE_BYTES: Final = 1024 * 1024
-_BLOCK_BYTES: Final = 4 * MAX_LINE_BYTES
 _NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")
 """How JSON, which has no such numbers, says them here."""
 
@@ -56,11 +55,11 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, grew: Callable[[int], None] = lambda _size: None, clock: Callable[[], float] = time.time) -> None:
-        self._file = path.open("ab", buffering=0)
+        self.path = path
         self._grew = grew
         self._clock = clock
         if _is_torn(path):
-            self._file.write(b"\n")  # the rest of a line that a killed process left: what follows must not be glued to it
+            self._append(b"\n")  # what follows must not be glued to the line that a killed process left
 
     def add_scalar(self, tag: str, value: float, step: int | None = None) -> None:
         """One number.
@@ -86,10 +85,6 @@ class MetricsLog:
         """
         self._add("text", tag, str(text), step)
 
-    def close(self) -> None:
-        """End. Twice is fine."""
-        self._file.close()
-
     def _add(self, kind: str, tag: str, value: Any, step: int | None) -> None:
         context = current_context()
         number = context.step if step is None else int(step)
@@ -97,35 +92,41 @@ class MetricsLog:
         line = msgspec.json.encode(_Line(kind, str(tag), written, number, self._clock())) + b"\n"
         if len(line) > MAX_LINE_BYTES:
             raise MetricRefused(f"wanted a line of up to {MAX_LINE_BYTES:,} bytes, got {len(line):,}", where=f"metric {tag[:80]!r}")
-        self._file.write(line)
-        self._grew(os.fstat(self._file.fileno()).st_size)
+        self._grew(self._append(line))
         context.notify("metric_logged", name=tag, value=value, step=number, site=context.site)
+
+    def _append(self, line: bytes) -> int:
+        with self.path.open("ab", buffering=0) as file:  # opened each time, so that nobody has to close it
+            file.write(line)
+            return file.tell()
 
 
 def read_metrics(path: Path, offset: int, site: str) -> tuple[list[Metric], int]:
     """The metrics of a site's file from an offset on, and the offset to read from next time.
 
-    A last line without its end is left for the next time. Reads at most 4 MiB: call it again until the offset stays.
-    Lines that are no metrics (the file comes from another organisation) are skipped and counted in the log.
+    A last line without its end is left for the next time. Lines that are no metrics (the file comes from another
+    organisation) are skipped and counted in the log.
     """
+    metrics: list[Metric | None] = []
+    end = offset
     with path.open("rb") as file:
         file.seek(offset)
-        block = file.read(_BLOCK_BYTES)
-    whole = block.rfind(b"\n") + 1
-    if whole == 0 and len(block) == _BLOCK_BYTES:  # one endless line: nothing of ours
-        whole = len(block)
-    metrics = [_metric(line, site) for line in block[:whole].splitlines() if line]
+        while line := file.readline(MAX_LINE_BYTES):
+            if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
+                break
+            metrics.append(_metric(line, site))
+            end += len(line)
     skipped = metrics.count(None)
     if skipped:
         log.warning("metric_lines_skipped", site=site, lines=skipped, path=str(path), offset=offset)
-    return [metric for metric in metrics if metric is not None], offset + whole
+    return [metric for metric in metrics if metric is not None], end
 
 
 def _metric(line: bytes, site: str) -> Metric | None:
     try:
         read = msgspec.json.decode(line, type=_Line)
         return Metric(site, read.kind, read.tag, _value(read), read.step, read.time)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError):  # ValueError: of _value
         return None
 
 
@@ -160,6 +161,8 @@ def _json(value: Any) -> Any:
 
 
 def _is_torn(path: Path) -> bool:
+    if not path.exists():
+        return False
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))

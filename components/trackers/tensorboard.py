@@ -93,7 +93,7 @@ class TBAnalyticsReceiver(Tracker):
         folder = self._root / site
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"  # a restarted server begins a new one
-        file = RecordWriter((folder / name).open("xb"))
+        file = RecordWriter((folder / name).open("xb", buffering=0))  # a record is one write, and visible at once
         file.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
         return file
 
