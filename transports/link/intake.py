@@ -1,0 +1,91 @@
+"""What do all links of a process share when they receive blobs? The writer, the credit, the space on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...kernel.errors import LinkError
+from .writer import Writer
+
+STREAM_CREDIT_BYTES = 4 * 1024 * 1024
+"""What one transfer may have on its way to the disk."""
+PROCESS_CREDIT_BYTES = 64 * 1024 * 1024
+"""What all transfers of a process may have on their way together."""
+SPARE_BYTES = 64 * 1024 * 1024
+"""Space that stays free on the disk, for journals and logs."""
+
+
+class NoSpace(LinkError):
+    """The disk has no room for what is to be received; nothing was asked for.
+
+    Cause: the file system of the workspace is full, or nearly.
+
+    Cure: make room, or move the workspace; the transfer goes on when it is asked for again.
+    """
+
+    code = "SD-2121"
+
+
+def _free_bytes(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Who writes a file, and how many wait to."""
+
+    lock: asyncio.Lock
+    users: int = 0
+
+
+class Intake:
+    """Admits transfers of a process: so many at once, each file by one at a time, none without space.
+
+    Args:
+        writer: the one thread that touches the disk.
+        free_bytes: tells how much a folder's file system has left; runs in the writer.
+    """
+
+    def __init__(self, writer: Writer, *, free_bytes: Callable[[Path], int] = _free_bytes) -> None:
+        self.writer = writer
+        self.streams = asyncio.Semaphore(PROCESS_CREDIT_BYTES // STREAM_CREDIT_BYTES)
+        self._free_bytes = free_bytes
+        self._promised_bytes = 0
+        self._turns: dict[Path, _Turn] = {}
+
+    @asynccontextmanager
+    async def turn(self, target: Path) -> AsyncIterator[None]:
+        """Be the only one who writes a file; who comes second may find it there."""
+        turn = self._turns.setdefault(target, _Turn(asyncio.Lock()))
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[target]
+
+    @asynccontextmanager
+    async def space(self, folder: Path, size_bytes: int) -> AsyncIterator[None]:
+        """Keep room for so many bytes while the block runs.
+
+        Raises:
+            NoSpace: there is not so much beside what was promised to others and 64 MiB.
+        """
+        # Written bytes are promised until the end, and so counted twice: on the safe side, and it asks the disk once.
+        wanted = size_bytes + self._promised_bytes + SPARE_BYTES
+        free = await self.writer.do(lambda: self._free_bytes(folder))
+        if free < wanted:
+            raise NoSpace(f"{size_bytes:,} bytes are to come, {wanted:,} must be free, {free:,} are", where=str(folder))
+        self._promised_bytes += size_bytes
+        try:
+            yield
+        finally:
+            self._promised_bytes -= size_bytes
