@@ -1,0 +1,1 @@
+"""What makes one Shareable of the sites' results?"""

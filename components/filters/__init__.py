@@ -1,0 +1,1 @@
+"""What changes data on their way?"""

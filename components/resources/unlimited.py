@@ -1,0 +1,21 @@
+"""What does a site give that counts nothing? All that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...kernel.roles import ResourceManager
+
+
+class AlwaysYes(ResourceManager):
+    """Says yes to every job and allocates nothing; the operating system shares what there is."""
+
+    def check(self, job_id: str, spec: Mapping[str, Any]) -> str:
+        return job_id
+
+    def allocate(self, token: str) -> Mapping[str, Any]:
+        return {}
+
+    def free(self, token: str) -> None:
+        """There is nothing to give back."""

@@ -1,0 +1,1 @@
+"""Which waiting job is tried next?"""
