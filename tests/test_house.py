@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -21,11 +22,11 @@ FOLDERS = ("kernel", "transports", "components", "workflows", "kits")
 SOURCES = sorted([ROOT / "__init__.py", *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))])
 
 
-def parsed() -> Iterator[tuple[str, ast.AST]]:
+@functools.cache
+def parsed() -> list[tuple[str, ast.AST]]:
     """Each of our files, as its path from the root, with each node of its syntax tree."""
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            yield str(path.relative_to(ROOT)), node
+    trees = {str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
+    return [(file, node) for file, tree in trees.items() for node in ast.walk(tree)]
 
 
 def load(name: str, path: Path) -> ModuleType:
@@ -128,10 +129,15 @@ def test_a_forbidden_call_would_be_found(code: str, word: str) -> None:
 
 
 def test_a_heavy_library_is_imported_only_in_the_file_named_after_it() -> None:
-    imports = [(file, node) for file, node in parsed() if isinstance(node, ast.Import | ast.ImportFrom)]
+    typing_only = {id(node) for _, block in parsed() if is_for_type_checkers(block) for node in ast.walk(block)}
+    imports = [(file, node) for file, node in parsed() if isinstance(node, ast.Import | ast.ImportFrom) and id(node) not in typing_only]
     strays = [f"{file}:{node.lineno} {name}" for file, node in imports for name in imported(node) if NAMED_AFTER.get(name, "") not in file]
 
     assert strays == []
+
+
+def is_for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 # --- imports ---
