@@ -119,7 +119,9 @@ class StreamConnection(Connection):
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
-            # The peer's goodbye may still lie unread: the reader finds out how it really ended.
+            # Nothing may follow half a frame. But the peer's goodbye may lie unread: the reader finds out how it ended.
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)
             raise ConnectionLost(reason_of(error), where=self.peer) from error
 
     async def _wait_until_writable(self) -> None:
