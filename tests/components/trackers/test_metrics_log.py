@@ -77,7 +77,7 @@ def test_a_text_has_a_limit(path: Path) -> None:
 
 def test_growth_is_told_in_bytes(path: Path) -> None:
     sizes: list[int] = []
-    log = MetricsLog(path, sizes.append)
+    log = MetricsLog(path, sizes.append, clock=lambda: 1.5)
 
     log.add_scalar("a", 1)
     log.add_scalar("a", 2)
