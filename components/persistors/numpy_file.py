@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +102,10 @@ def read_model(path: Path) -> Shareable:
         NumpyFileUnreadable: names the file.
     """
     try:
-        found = np.load(path, allow_pickle=False)
-        arrays: dict[str, Array] = {NUMPY_KEY: found} if isinstance(found, np.ndarray) else dict(found)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as exc:
+        with path.open("rb") as file:  # np.load forgets to close a damaged archive
+            found = np.load(file, allow_pickle=False)
+            arrays: dict[str, Array] = {NUMPY_KEY: found} if isinstance(found, np.ndarray) else dict(found)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
         raise NumpyFileUnreadable(f"wanted arrays of numbers: {exc}", where=str(path)) from exc
     return Shareable(Kind.WEIGHTS, arrays)
 
