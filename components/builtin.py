@@ -78,6 +78,12 @@ def sundog_schedulers(add: AddClass) -> None:
 
 
 @register
+def sundog_launchers(add: AddClass) -> None:
+    """How a job process is started."""
+    add("ProcessLauncher", "sundog.components.launchers.process:ProcessLauncher")
+
+
+@register
 def sundog_aliases(add: AddAlias) -> None:
     """FLARE 2.1's dotted paths, and what of them is not needed."""
     for path, name in _SAME_ARGUMENTS.items():
