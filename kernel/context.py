@@ -165,6 +165,10 @@ class Context:
             self._rng = np.random.default_rng(self.seed)
         return self._rng
 
+    def seed_rng(self, seed: int) -> None:
+        """Begin a new sequence of `rng`; the runtime does it at each step."""
+        self._rng = np.random.default_rng(seed)
+
     def panic(self, reason: str) -> None:
         """End the whole job with this reason, whatever its policy says.
 

@@ -35,7 +35,7 @@ class MessageError(PayloadError):
     code = "SD-1231"
 
 
-class Message(msgspec.Struct, array_like=True, frozen=True, omit_defaults=False):
+class Message(msgspec.Struct, array_like=True):
     """A message; sub-classes state their tag."""
 
 

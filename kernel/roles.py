@@ -294,15 +294,15 @@ class JobHandle(ABC):
 
     pid: int
     channel: Any
-    """A Connection to it."""
+    """The supervisor's end of the channel: a connected stream socket, or a Connection."""
 
     @abstractmethod
     async def wait(self) -> str:
         """Wait for its end; gives "" for exit status 0, else what happened in words ("killed by signal 9 (SIGKILL)")."""
 
     @abstractmethod
-    async def stop(self, grace_seconds: float) -> None:
-        """SIGTERM, grace, SIGKILL to its group, then to whatever of the run is left. Returns when nothing is."""
+    def signal(self, number: int) -> None:
+        """Send a signal to the process and all it started; nothing happens when they are gone."""
 
 
 class Launcher(ABC):
@@ -375,4 +375,3 @@ ROLES: dict[str, type] = {
     "locator": ModelLocator, "filter": Filter, "policy": Policy, "access_rule": AccessRule, "resource_manager": ResourceManager,
     "scheduler": Scheduler, "launcher": Launcher, "store": Store, "tracker": Tracker,
 }  # fmt: skip
-

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from ...kernel.errors import Failure
 from ...kernel.messages import Codec, Grew, Message, Payload, StepMetrics, TaskFor
 
 
 class Start(Message, tag=70):
-    """First word to a job process. Body: the start document, JSON."""
+    """First word to a job process. Body: a StartDocument, msgpack."""
 
     run: str
+
+
+class CommittedState(msgspec.Struct):
+    """What a workflow last committed: its step, and its state and the components' states, as files to read."""
+
+    step: int
+    has_state: bool = False
+    paths: list[str] = []
+    metas: list[bytes] = []
+
+
+class StartDocument(msgspec.Struct):
+    """All that a job process must know to begin, or to go on after another one died."""
+
+    run: str
+    role: str
+    """"server" or "site"."""
+    name: str
+    sites: list[str]
+    seed: int
+    threads: int
+    folder: str
+    """The run's folder, with app/, in/, out/."""
+    meta: dict[str, Any] = {}
+    """The job's meta.json."""
+    committed: dict[str, CommittedState] = {}
 
 
 class Ready(Message, tag=71):

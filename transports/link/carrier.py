@@ -107,6 +107,11 @@ class Carrier:
         state = "ended" if self._ended.is_set() else "leaving" if self._is_leaving else "up"
         return f"<{type(self).__name__} {self._connection!r} {state}, {len(self._control)} control and {len(self._bulk)} bulk frames wait>"
 
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago the last frame came."""
+        return self._timers.clock.time() - self._heard
+
     def post(self, *parts: Frame) -> None:
         """Send a control frame as soon as the ones before it are gone."""
         if self._ended.is_set() or self._is_leaving or self._broken:

@@ -129,6 +129,11 @@ class Link:
         return self._carrier is not None
 
     @property
+    def silent_seconds(self) -> float:
+        """How long ago the last frame came; 0 while the link is down."""
+        return self._carrier.silent_seconds if self._carrier is not None else 0.0
+
+    @property
     def is_closed(self) -> bool:
         """Whether it will never be up again."""
         return self._is_closed

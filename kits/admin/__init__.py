@@ -1,0 +1,1 @@
+"""The admin: a Session with a server, and the commands of it."""

@@ -1,0 +1,1 @@
+"""A job process: what runs the code of a job, at the server and at sites."""

@@ -1,0 +1,201 @@
+"""What the server's job process does: build the app, run its workflows, ask the supervisor to keep each step.
+
+Everything of the job happens on the thread that pumps the mailbox. `ServerJob` knows no process and no thread: it is
+given a channel to send to and is handed what arrives, so that the simulator runs the very same class.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from ...kernel.blobs import Blob
+from ...kernel.context import Context, RunAborted, derive_seed, entered
+from ...kernel.errors import Failure
+from ...kernel.messages import Grew, Message, Payload
+from ...kernel.packing import scratch
+from ...kernel.shareable import Shareable
+from ...workflows.policy import PolicyFailed
+from ...workflows.run import JobRun, StepRequest, StepResult
+from ..handover import messages as say
+from .app import App, build_app, custom_code, plan_app
+from .mailbox import Mailbox
+from .payloads import Sender, receive_shareable, unpack
+from .received_metrics import ReceivedMetrics
+from .seeding import limit_torch_threads, seed_generators
+from .states import component_states, restore_states
+
+log = structlog.get_logger()
+
+
+class Channel(Protocol):
+    """Where a job process sends to."""
+
+    def send(self, message: Message, *body: bytes | memoryview) -> None:
+        """Hand a message to the supervisor; from the main thread, never waits."""
+
+
+class ServerJob:
+    """One run at the server, in its job process."""
+
+    def __init__(self, channel: Channel, mailbox: Mailbox) -> None:
+        self._channel = channel
+        self._mailbox = mailbox
+        self.context = Context(site="server")
+        self.is_done = False
+        self._answer: Message | None = None
+        self._run: JobRun | None = None
+        self._metrics: ReceivedMetrics | None = None
+
+    def on(self, message: Message, body: bytes) -> None:
+        """Handle one message, on the main thread; `Start` returns when the workflows have ended."""
+        match message:
+            case say.Start():
+                self._live(msgspec.msgpack.decode(body, type=say.StartDocument))
+            case say.StepOpened() | say.StepClosed():
+                self._answer = message
+            case say.ResultFor() if self._run is not None:
+                self._on_result(self._run, message, body)
+            case say.SiteGone() if self._run is not None:
+                self._run.on_site_gone(message.site, message.failure)
+            case say.SiteBack() if self._run is not None:
+                self._run.on_site_back(message.site)
+            case Grew() if self._metrics is not None:
+                self._metrics.read(message.site)
+            case say.Finished():
+                self.is_done = True
+
+    def on_arrival(self, message: Message) -> None:
+        """Handle what must not wait for the main thread; called from the thread that receives."""
+        if isinstance(message, say.Abort):
+            self.context.abort.set(message.reason)
+            self._mailbox.post(lambda: None)  # wakes a workflow that waits
+
+    def _live(self, start: say.StartDocument) -> None:
+        folder = Path(start.folder)
+        self.context.run_id, self.context.seed, self.context.folder = start.run, start.seed, folder
+        self._sender = Sender(folder / "out")
+        failure, aborted = None, ""
+        with custom_code(folder / "app"), scratch(folder / "out"), entered(self.context):
+            try:
+                self._work(start)
+            except RunAborted as exc:
+                aborted = self.context.abort.reason or exc.what
+            except PolicyFailed as exc:
+                failure = exc.failure()
+            except Exception as exc:  # a stranger's code
+                failure = Failure.of(exc, site="server", component=self.context.workflow)
+        self._end(failure, aborted)
+
+    def _end(self, failure: Failure | None, aborted: str) -> None:
+        if failure is not None:
+            log.error("job_failed", code=failure.code, error=str(failure))
+            self.context.notify("fatal_error", failure=failure)
+        self.context.notify("run_ended", ctx=self.context, status="aborted" if aborted else "failed" if failure else "completed")
+        faults = self.context.observers.faults if self.context.observers else []
+        self._channel.send(say.Finish(failure, [*faults, *(self._metrics.faults if self._metrics else [])], aborted))
+        self._run = None
+        while not self.is_done:  # what sites logged last is read meanwhile
+            self._mailbox.pump()
+        if self._metrics is not None:
+            self._metrics.close()
+
+    def _work(self, start: say.StartDocument) -> None:
+        app = self._build(start)
+        self._channel.send(say.Ready())
+        run = self._run = JobRun(self, self.context, start.sites, app.filters)
+        run.parts = lambda: component_states(app.components)
+        self.context.notify("run_started", ctx=self.context)
+        for name, workflow in app.workflows:
+            committed = start.committed.get(name, say.CommittedState(-1))
+            states = [receive_shareable(meta, Blob.open(Path(path))) for meta, path in zip(committed.metas, committed.paths, strict=True)]
+            restore_states(app.components, states[-1] if len(states) > committed.has_state else None)
+            run.enter(name, committed.step, states[0] if committed.has_state else None)
+            seed_generators(derive_seed(start.seed, name))
+            log.info("workflow_started", workflow=name, after_step=committed.step)
+            self.context.notify("workflow_started", workflow=name)
+            workflow.run(run)
+            self.context.notify("workflow_ended", workflow=name)
+
+    def _build(self, start: say.StartDocument) -> App:
+        def prepare(label: str) -> None:
+            limit_torch_threads(start.threads)
+            seed_generators(derive_seed(start.seed, "server", label))
+
+        app = build_app(plan_app(self.context.folder / "app", "server", prepare))
+        self.context.components, self.context.observers = app.components, app.observers
+        self._metrics = ReceivedMetrics(self.context, app.trackers, start.sites)
+        return app
+
+    def _on_result(self, run: JobRun, message: say.ResultFor, body: bytes) -> None:
+        if message.payload is None:
+            run.on_result(message.task_id, message.site, message.failure or _no_result(), {})
+            return
+        shareable, shared = unpack(self._sender.receive(self.context.folder / "in", message.payload, body))
+        run.on_result(message.task_id, message.site, shareable or _no_result(), shared)
+
+    # --- what JobRun asks for -----------------------------------------------------------------------------------
+
+    def open_step(self, request: StepRequest) -> None:
+        """See workflows.run.Supervisor."""
+        payloads, index_of, parts = self._payloads(request)
+        tasks = [
+            (task_id, site, index_of[position]) for position, (task_id, site) in enumerate(zip(request.ids, request.sites, strict=True))
+        ]
+        message = say.OpenStep(
+            request.workflow, request.step, request.task.name, tasks, payloads, request.task.deadline_seconds, request.policy
+        )
+        self._ask(message, parts)
+        self._sender.handed(model for model in request.models if model is not None)
+
+    def _payloads(self, request: StepRequest) -> tuple[list[Payload], list[int], list[bytes]]:
+        """One payload for all sites that get the same model; the index of each task's."""
+        payloads: list[Payload] = []
+        parts: list[bytes] = []
+        seen: dict[int, int] = {}
+        for model in request.models:
+            if id(model) not in seen:
+                seen[id(model)] = len(payloads)
+                payload, body = self._sender.payload(model, request.task.shared)
+                payloads.append(payload)
+                parts += body
+        return payloads, [seen[id(model)] for model in request.models], parts
+
+    def reject(self, task_id: str, reason: str) -> None:
+        """See workflows.run.Supervisor."""
+        self._channel.send(say.Reject(task_id, reason))
+
+    def commit(self, result: StepResult) -> Shareable | None:
+        """See workflows.run.Supervisor."""
+        kept = [state for state in (result.state, result.parts) if state is not None]
+        sent = [self._sender.payload(state, {}) for state in kept]
+        payloads, parts = [payload for payload, _ in sent], [part for _, body in sent for part in body]
+        has_state = result.state is not None
+        message = say.CommitStep(result.workflow, result.step, payloads, has_state, list(result.used), list(result.late), result.metrics)
+        self._ask(message, parts)
+        self._sender.handed(kept, only=True)
+        return result.state
+
+    def _ask(self, message: Message, parts: list[bytes]) -> None:
+        """Send, and pump until the supervisor has recorded it."""
+        self._answer = None
+        self._channel.send(message, *parts)
+        while self._answer is None:
+            self.context.abort.check()
+            self._mailbox.pump()
+
+    def pump(self, timeout_seconds: float | None) -> None:
+        """See workflows.run.Supervisor."""
+        self._mailbox.pump(timeout_seconds)
+
+    def now(self) -> float:
+        """See workflows.run.Supervisor."""
+        return time.monotonic()
+
+
+def _no_result() -> Failure:
+    return Failure("SD-4090", "the site gave neither a result nor a reason")

@@ -1,0 +1,233 @@
+"""How does a waiting job come to run: which one is tried, what each site answers, why it still waits (PROTOCOL §6)?
+
+Check gives a token or a reason for each site; enough tokens → Deploy → Start turns tokens into allocations. Nothing polls:
+a look is taken when a job is submitted or ends, or when a site comes or goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+
+from ...kernel.errors import Failure, JobError, SundogError
+from ...kernel.messages import Cancel, Check, Checked, Deploy, Deployed, Message, Started, StartRun
+from ...kernel.records import Status
+from ...kernel.roles import Scheduler
+from ...transports.link.link import Link
+from ..supervisor.travel import offer_folder, withdraw_folder
+from ..workspace.job_folder import App, JobFolder
+from ..workspace.job_meta import JobMeta
+from ..workspace.job_state import Job, JobTable
+from ..workspace.manifest import Manifest
+
+log = structlog.get_logger()
+CHECK_SECONDS = 15.0
+DEPLOY_SECONDS = 600.0
+
+
+class SiteNotReady(JobError):
+    """A site did not answer while a job was being started there.
+
+    Cause: its link was lost, or its disk or its resource manager is very slow.
+
+    Cure: `check_status client` shows whether it is there; the job is tried again when it comes back.
+    """
+
+    code = "SD-4201"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that is about to be dispatched: its folder, and the manifest of it all."""
+
+    folder: JobFolder
+    manifest: Manifest
+
+    def app_manifest(self, app: App) -> Manifest:
+        """The files of one app, relative to it; an app that is the whole folder keeps its config/ and custom/."""
+        return self.manifest.below(app.folder)
+
+
+@dataclass(frozen=True)
+class Dispatched:
+    """A job whose sites have their apps and hold their resources."""
+
+    job: Job
+    prepared: Prepared
+    tokens: dict[str, str]
+
+
+class Dispatcher:
+    """Brings waiting jobs to run."""
+
+    def __init__(
+        self,
+        table: JobTable,
+        scheduler: Scheduler,
+        *,
+        links: Callable[[], dict[str, Link]],
+        prepare: Callable[[Job], Prepared],
+        start: Callable[[Dispatched], None],
+    ) -> None:
+        """`links()` gives the sites that are connected; `start` begins a run at the server."""
+        self._table = table
+        self._scheduler = scheduler
+        self._links = links
+        self._prepare = prepare
+        self._start = start
+        self._wake = asyncio.Event()
+        self._answers: dict[tuple[str, str, type[Message]], asyncio.Future[Any]] = {}
+
+    def look(self) -> None:
+        """Something changed: look whether a job can start."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while await self._start_one():
+                pass
+            for place, job in enumerate(self._table.in_state(Status.SUBMITTED)):
+                if not job.waits_for:
+                    self._table.wait(job.id, f"waits in the queue, place {place + 1}")
+
+    async def _start_one(self) -> bool:
+        """Try the waiting jobs in the scheduler's order until one starts; it is asked again after each start."""
+        waiting = self._table.in_state(Status.SUBMITTED)
+        running = self._table.in_state(Status.DISPATCHED, Status.RUNNING, Status.PAUSED)
+        for job_id in self._scheduler.order([_facts(job) for job in waiting], [_facts(job) for job in running]):
+            await self._try(job_id)
+            if self._table.find(job_id).status is not Status.SUBMITTED:
+                return True
+        return False
+
+    async def _try(self, job_id: str) -> None:
+        job = self._table.find(job_id)
+        try:
+            prepared = self._prepare(job)
+            tokens = await self._reserve(job, prepared.folder.meta)
+            if tokens is not None and self._table.find(job_id).status is Status.SUBMITTED:
+                await self._dispatch(Dispatched(job, prepared, tokens))
+        except SundogError as exc:
+            log.warning("job_not_started", job=job_id, code=exc.code, error=exc.what)
+            if not self._table.find(job_id).status.is_end:
+                failure = exc.failure if hasattr(exc, "failure") else Failure.of(exc)
+                await self._table.change(job_id, Status.EXECUTION_EXCEPTION, str(failure), failure=msgspec.to_builtins(failure))
+
+    # --- Check --------------------------------------------------------------------------------------------------
+
+    async def _reserve(self, job: Job, meta: JobMeta) -> dict[str, str] | None:
+        """A token of each site that can run the job now; None, with the reason told, if they are too few."""
+        links = self._links()
+        reason = meta.waits_for(list(links))
+        if reason:
+            self._table.wait(job.id, reason)
+            return None
+        sites = [site for site in (meta.sites or sorted(links)) if site in links]
+        checks = (self._check(job.id, links[site], meta.resource_spec.get(site, {})) for site in sites)
+        answers = dict(zip(sites, await asyncio.gather(*checks), strict=True))
+        tokens = {site: answer.token for site, answer in answers.items() if answer.token}
+        if not meta.waits_for(list(tokens)):
+            return tokens
+        for site, token in tokens.items():
+            links[site].send(Cancel(job.id, token))
+        reasons = "; ".join(f"{site}: {answer.reason}" for site, answer in answers.items() if not answer.token)
+        self._table.wait(job.id, f"{meta.waits_for(list(tokens))} ({reasons})")
+        return None
+
+    async def _check(self, run: str, link: Link, spec: dict[str, Any]) -> Checked:
+        try:
+            answer: Checked = await self._ask(link, Check(run, spec), Checked, CHECK_SECONDS)
+        except SundogError as exc:
+            return Checked(run, "", exc.what)
+        return answer
+
+    async def _ask(self, link: Link, message: Message, wanted: type[Message], seconds: float, *body: bytes) -> Any:
+        key = (link.peer.name, message.run, wanted)  # type: ignore[attr-defined]
+        answer = self._answers[key] = asyncio.get_running_loop().create_future()
+        link.send(message, *body)
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            raise SiteNotReady(f"no answer to {type(message).__name__} within {seconds:g} s", where=link.peer.name) from None
+        finally:
+            self._answers.pop(key, None)
+
+    def answered(self, site: str, message: Checked | Deployed | Started) -> None:
+        """A site's answer came in."""
+        waiting = self._answers.get((site, message.run, type(message)))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    def site_lost(self, site: str) -> None:
+        """A site's link is down: who waits for an answer of it need not wait longer."""
+        for (name, _, _), waiting in self._answers.items():
+            if name == site and not waiting.done():
+                waiting.set_exception(SiteNotReady("its link was lost", where=site))
+
+    # --- Deploy and Start ---------------------------------------------------------------------------------------
+
+    async def _dispatch(self, dispatched: Dispatched) -> None:
+        job, tokens = dispatched.job, dispatched.tokens
+        await self._table.change(job.id, Status.DISPATCHED, sites=sorted(tokens))
+        links = {site: link for site, link in self._links().items() if site in tokens}
+        results = await asyncio.gather(*(self._deploy(dispatched, link) for link in links.values()), return_exceptions=True)
+        for site, result in zip(links, results, strict=True):
+            if isinstance(result, BaseException):
+                self._give_back(job.id, tokens)
+                raise result if isinstance(result, SundogError) else SiteNotReady(str(result), where=site)
+        if self._table.find(job.id).status is not Status.DISPATCHED:  # aborted meanwhile
+            self._give_back(job.id, tokens)
+            return
+        meta = dispatched.prepared.folder.meta
+        for site, link in links.items():
+            link.send(StartRun(job.id, tokens[site], sorted(tokens), meta.seed))
+        self._start(dispatched)
+
+    def _give_back(self, run: str, tokens: dict[str, str]) -> None:
+        for site, link in self._links().items():
+            if site in tokens:
+                link.send(Cancel(run, tokens[site]))
+
+    async def _deploy(self, dispatched: Dispatched, link: Link) -> None:
+        folder = dispatched.prepared.folder
+        app = folder.app_for(link.peer.name)
+        if app is None:
+            raise SiteNotReady("no app of the job is for it", where=link.peer.name)
+        manifest = dispatched.prepared.app_manifest(app)
+        offer_folder(link, manifest, folder.path_of(app))
+        try:
+            deploy = Deploy(dispatched.job.id, {"threads": folder.meta.threads, "nonce": secrets.token_hex(4)})
+            answer: Deployed = await self._ask(link, deploy, Deployed, DEPLOY_SECONDS, manifest.encode())
+        finally:
+            withdraw_folder(link, manifest)
+        if answer.failure is not None:
+            raise DeployFailed(answer.failure)
+
+
+class DeployFailed(JobError):
+    """A site could not take its app.
+
+    Cause: the message is the site's own.
+
+    Cure: mend what it names at that site.
+    """
+
+    code = "SD-4202"
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.what, where=failure.site)
+        self.failure = failure
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    return {"job_id": job.id, "submit_time": job.submitted_seconds, **job.meta}

@@ -1,0 +1,133 @@
+"""Which blobs does a run hold at the server, where do they lie, and when do they go (PROTOCOL §3, §6)?
+
+Models and states lie in state/blobs/<run>/, results in the run's in/, where the job process reads them. A blob goes when
+the step after the last one that used it is closed, and never while it is the committed state of a workflow.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+from ...kernel.errors import JobError
+from ...kernel.messages import Payload
+from ...transports.link.link import Link
+from ...transports.link.writer import Writer
+from ..handover.folders import take
+from ..workspace.blobs import BlobStore
+from ..workspace.folders import RunFolder, atomic_write
+from .run_state import RunState
+
+
+class BlobMissing(JobError):
+    """A job process named a blob that its supervisor does not have.
+
+    Cause: a mistake in this program: a step used a model that was released with an earlier one.
+
+    Cure: report it with the run's log.txt.
+    """
+
+    code = "SD-4107"
+
+
+class RunBlobs:
+    """The blobs of one run."""
+
+    def __init__(self, store: BlobStore, folder: RunFolder, writer: Writer) -> None:
+        self._store = store
+        self._folder = folder
+        self._writer = writer
+        self._small: dict[str, bytes] = {}
+        self._last_used: dict[str, int] = {}
+        self._closed = 0
+        self._links: dict[str, set[Link]] = {}
+
+    def path(self, payload: Payload) -> Path:
+        """Where a blob lies."""
+        result = self._folder.inbox / payload.sha256
+        return result if result.exists() else self._store.path(payload.sha256)
+
+    def inline(self, payload: Payload) -> bytes | None:
+        """The bytes of a small blob; None for one that travels by itself."""
+        if not payload.is_inline:
+            return None
+        if payload.sha256 not in self._small:
+            self._small[payload.sha256] = self.path(payload).read_bytes()
+        return self._small[payload.sha256]
+
+    async def take(self, pieces: list[tuple[Payload, bytes | None]]) -> None:
+        """Take what the job process hands over: small ones from the message, others from out/ by their name.
+
+        Raises:
+            HandoverRefused: not a plain file of the job's own.
+            BlobMissing: neither here nor handed over.
+        """
+        for payload, inline in pieces:
+            is_here = payload.sha256 in self._last_used
+            self._last_used[payload.sha256] = self._closed
+            if inline is not None:
+                self._small[payload.sha256] = inline
+                if not is_here:
+                    await self._writer.do(partial(self._store.put, inline, sha256=payload.sha256))
+            elif payload.name:
+                await self._writer.do(partial(self._take_file, payload))
+            elif not is_here:
+                raise BlobMissing(f"the blob {payload.sha256} is not here")
+
+    def _take_file(self, payload: Payload) -> None:
+        target = self._store.path(payload.sha256)
+        take(self._folder.out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
+
+    async def receive(self, link: Link | None, payload: Payload, inline: bytes | None) -> None:
+        """Get a result into in/. Raises: LinkError, RemoteError when it cannot be had now."""
+        self._last_used[payload.sha256] = self._closed
+        target = self._folder.inbox / payload.sha256
+        if inline is not None:
+            self._small[payload.sha256] = inline
+            await self._writer.do(lambda: atomic_write(target, inline))
+        elif link is not None:
+            await link.transfers.fetch(payload.sha256, payload.size_bytes, target)
+
+    def offer(self, link: Link, payload: Payload) -> None:
+        """Let a site get a blob until it goes."""
+        self._links.setdefault(payload.sha256, set()).add(link)
+        link.transfers.offer(payload.sha256, self.path(payload), payload.size_bytes)
+
+    async def release(self, run: RunState) -> None:
+        """A step is closed: let go what only steps before it used."""
+        self._closed += 1
+        needed = {payload.sha256 for state in run.committed.values() for payload in state.payloads}
+        for sha256 in needed:
+            self._last_used[sha256] = self._closed
+        old = [sha256 for sha256, used in self._last_used.items() if used < self._closed - 1]
+        for sha256 in old:
+            self._drop(sha256)
+        await self._writer.do(lambda: self._unlink(old))
+
+    def _drop(self, sha256: str) -> None:
+        del self._last_used[sha256]
+        self._small.pop(sha256, None)
+        for link in self._links.pop(sha256, ()):
+            link.transfers.withdraw(sha256)
+
+    def _unlink(self, old: list[str]) -> None:
+        for sha256 in old:
+            self._store.unlink(sha256)
+            (self._folder.inbox / sha256).unlink(missing_ok=True)
+
+    async def finish(self, run: RunState, folder: RunFolder) -> None:
+        """The run is over: its last model gets a name in models/, all else goes."""
+        final = run.final_state()
+        for sha256 in list(self._last_used):
+            self._drop(sha256)
+        await self._writer.do(lambda: self._settle(final, folder))
+
+    def _settle(self, final: Payload | None, folder: RunFolder) -> None:
+        if final is not None and self.path(final).exists():
+            target = folder.models / "model.safetensors"
+            target.unlink(missing_ok=True)
+            os.link(self.path(final), target)
+        for leftover in (folder.inbox, folder.out, self._store.folder):
+            shutil.rmtree(leftover, ignore_errors=True)

@@ -1,0 +1,309 @@
+"""What is done about one run at the server: the program around `ServerRun` (PROTOCOL §7).
+
+It turns what the job process and the sites say into events, appends the records the reducer wants, then performs
+its actions. Blobs come and go in `RunBlobs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from ...kernel.context import derive_seed
+from ...kernel.errors import Failure, JobError, SundogError
+from ...kernel.messages import Grew, Message, Offer, Payload, Verdicts, split_body
+from ...kernel.records import OpenTask, RunFinished
+from ...kernel.roles import Launcher, LaunchSpec
+from ...transports.link.link import Link
+from ...transports.link.writer import Writer
+from ..handover import messages as job
+from ..supervisor.effects import Ordered
+from ..supervisor.job_process import JobProcess
+from ..supervisor.tasks import Tasks
+from ..workspace import posix
+from ..workspace.folders import RunFolder
+from ..workspace.job_meta import JobMeta
+from ..workspace.journal import Journal
+from . import run_events as ev
+from .run_blobs import RunBlobs
+from .server_run import ServerRun
+
+log = structlog.get_logger()
+
+
+class SiteSilent(JobError):
+    """A site gave no sign of life for the stall time.
+
+    Cause: its machine, its network or its process is down.
+
+    Cure: `check_status client` shows when it was last heard; the job waits for it as long as its policy says.
+    """
+
+    code = "SD-4105"
+
+
+class DeadlineOver(JobError):
+    """A task took longer than its deadline.
+
+    Cause: the site is slower than the job's author thought, or hangs.
+
+    Cure: give the task a longer deadline (FLARE: train_timeout), or none.
+    """
+
+    code = "SD-4106"
+
+
+@dataclass(frozen=True)
+class RunServices:
+    """What a run is given by the server it runs in."""
+
+    writer: Writer
+    launcher: Launcher
+    link_of: Callable[[str], Link | None]
+    """Site → its link, up or down."""
+    on_end: Callable[[str, RunFinished], None]
+    settle: Callable[[str], Awaitable[None]]
+    """Waits until what sites logged of a run is here."""
+    on_step: Callable[[str], None]
+    """A step was closed."""
+    stall_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class _JobEnded:
+    """Stands in the queue of what the job process said, where its end belongs."""
+
+    how: str
+    last_words: str
+
+
+class ServerRunProgram:
+    """One run at the server, alive."""
+
+    def __init__(self, services: RunServices, run: ServerRun, meta: JobMeta, folder: RunFolder, journal: Journal, blobs: RunBlobs) -> None:
+        self.run = run
+        self.folder = folder
+        self.meta = meta
+        self.blobs = blobs
+        self._services = services
+        self._journal = journal
+        self._effects = Ordered(self._journal_failed)
+        self._from_job: asyncio.Queue[tuple[Message | _JobEnded, bytes]] = asyncio.Queue()
+        self._process: JobProcess | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._tasks = Tasks(f"run {run.run}")
+        self._tasks.start(self._serve_job())
+        self.ended = asyncio.Event()
+        self.faults: list[Failure] = []
+        """Observers and trackers that raised, as the job said at its end."""
+
+    def __repr__(self) -> str:
+        return f"<ServerRunProgram {self.run.run} {self.run.phase.value}>"
+
+    def begin(self) -> None:
+        """Record the start and launch the job process."""
+        self.feed(ev.Begun(self.meta.seed, time.time()))
+
+    def feed(self, event: ev.Event) -> None:
+        """Let the reducer decide, then append, then act; in the order of the calls."""
+        records, actions = self.run.on(event)
+        durable = self._journal.append(records) if records else None
+        self._effects.after(durable, partial(self._perform, actions))
+
+    def abort(self, reason: str) -> None:
+        """End the run as aborted."""
+        self.feed(ev.AbortAsked(reason, time.time()))
+
+    # --- what sites say -----------------------------------------------------------------------------------------
+
+    def on_offer(self, site: str, offer: Offer, body: bytes) -> None:
+        """A site has a result."""
+        meta, inline = split_body([offer.payload], body)[0] if offer.payload is not None else (b"", None)
+        self.feed(ev.Offered(site, offer, meta, inline))
+
+    def site_up(self, site: str, working: list[str], kept: list[str]) -> None:
+        """A site has said what it holds of this run."""
+        self._cancel_timer(f"stall {site}")
+        self.feed(ev.SiteUp(site, tuple(working), tuple(kept)))
+
+    def site_down(self, site: str) -> None:
+        """A site's link is down."""
+        self.feed(ev.SiteDown(site))
+        failure = Failure.of(SiteSilent(f"nothing was heard of it for {self._services.stall_seconds:g} s"), site=site)
+        self._set_timer(f"stall {site}", self._services.stall_seconds, ev.SiteStalled(site, failure))
+
+    def grew(self, site: str, stream: str, size: int) -> None:
+        """A site's stream is longer here now."""
+        if stream == "metrics.jsonl" and self._process is not None:
+            self._process.send(Grew(self.run.run, site, stream, size))
+
+    # --- what the job process says ------------------------------------------------------------------------------
+
+    async def _serve_job(self) -> None:
+        while True:
+            message, body = await self._from_job.get()
+            if isinstance(message, _JobEnded):
+                self.feed(ev.JobDied(message.how, message.last_words, time.time()))
+                continue
+            try:
+                await self._on_job_message(message, body)
+            except SundogError as exc:
+                self._fail(Failure.of(exc, site="server"))
+
+    async def _on_job_message(self, message: Message, body: bytes) -> None:
+        match message:
+            case job.Ready() if message.failure is not None:
+                self._fail(message.failure)
+            case job.OpenStep():
+                await self._open_step(message, body)
+            case job.CommitStep():
+                metas = await self._take(message.payloads, body)
+                self.feed(
+                    ev.CommitAsked(
+                        message.workflow, message.step, tuple(message.payloads), tuple(metas), message.has_state,
+                        tuple(message.used), tuple(message.late), message.metrics, time.time(),
+                    )
+                )  # fmt: skip
+            case job.Reject():
+                self.feed(ev.RejectAsked(message.task_id, message.reason))
+            case job.Finish():
+                await self._services.settle(self.run.run)
+                self.faults = message.faults
+                self.feed(ev.FinishSaid(message, time.time()))
+            case _:
+                pass
+
+    async def _take(self, payloads: list[Payload], body: bytes) -> list[bytes]:
+        pieces = split_body(payloads, body)
+        await self.blobs.take([(payload, inline) for payload, (_, inline) in zip(payloads, pieces, strict=True)])
+        return [meta for meta, _ in pieces]
+
+    async def _open_step(self, message: job.OpenStep, body: bytes) -> None:
+        metas = await self._take(message.payloads, body)
+        tasks = []
+        for task_id, site, index in message.tasks:
+            seed = derive_seed(self.meta.seed, message.workflow, message.step, message.name, site)
+            payload, meta = message.payloads[index], metas[index]
+            tasks.append(OpenTask(task_id, site, message.name, payload, meta, seed, message.deadline_seconds))
+            if message.deadline_seconds:
+                late = Failure.of(DeadlineOver(f"no result within {message.deadline_seconds:g} s"), site=site)
+                self._set_timer(task_id, message.deadline_seconds, partial(ev.DeadlinePassed, task_id, late))
+        self.feed(ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), time.time()))
+
+    def _fail(self, failure: Failure) -> None:
+        log.error("run_broken", run=self.run.run, code=failure.code, error=failure.what, trace=failure.trace)
+        self.feed(ev.Broken(failure, time.time()))
+
+    def _journal_failed(self, error: BaseException) -> None:
+        log.error("journal_failed", run=self.run.run, error=str(error))
+        if self._process is not None:
+            self._tasks.start(self._process.stop(str(error), 2.0))
+
+    # --- actions ------------------------------------------------------------------------------------------------
+
+    def _perform(self, actions: list[ev.Action]) -> None:
+        for action in actions:
+            match action:
+                case ev.Tell():
+                    self._tell(action)
+                case ev.Send():
+                    self._send(action)
+                case ev.Receive():
+                    self._tasks.start(self._receive(action))
+                case ev.Launch():
+                    self._launch()
+                case ev.StopJob():
+                    if self._process is not None:
+                        self._tasks.start(self._process.stop(action.reason, action.grace_seconds))
+                case ev.Release():
+                    self._services.on_step(self.run.run)
+                    self._tasks.start(self.blobs.release(self.run))
+                case ev.EndRun():
+                    self._tasks.start(self._end(action.finished))
+
+    def _tell(self, action: ev.Tell) -> None:
+        body: tuple[bytes, ...] = ()
+        if action.received is not None and action.received.payload is not None:
+            inline = action.inline if action.inline is not None else self.blobs.inline(action.received.payload)
+            body = (action.received.meta,) if inline is None else (action.received.meta, inline)
+        if self._process is not None:
+            self._process.send(action.message, *body)
+
+    def _send(self, action: ev.Send) -> None:
+        link = self._services.link_of(action.site)
+        if link is None:
+            return
+        task = action.task
+        if task is None or task.payload is None:
+            if isinstance(action.message, Verdicts) and not action.message.verdicts:
+                return
+            link.send(action.message)
+            return
+        inline = self.blobs.inline(task.payload)
+        if inline is None:
+            self.blobs.offer(link, task.payload)
+        link.send(action.message, task.meta, *(() if inline is None else (inline,)))
+
+    async def _receive(self, action: ev.Receive) -> None:
+        payload = action.offer.payload
+        self._cancel_timer(action.offer.task_id)
+        try:
+            if payload is not None:
+                link = self._services.link_of(action.site)
+                await self.blobs.receive(link, payload, action.inline)
+        except SundogError as exc:
+            log.warning("result_not_received", run=self.run.run, site=action.site, error=exc.what, code=exc.code)
+            self.feed(ev.ReceiveFailed(action.offer.task_id))
+            return
+        self.feed(ev.ResultHere(action.site, action.offer, action.meta, action.inline, time.time()))
+
+    def _launch(self) -> None:
+        self.folder.renew_out()
+        environment = {posix.RUN_VARIABLE: f"{self.run.run}/server", **posix.thread_environment(self.meta.threads)}
+        spec = LaunchSpec(self.run.run, "server", "server", self.folder.root, environment)
+        process = self._process = JobProcess(self._services.launcher, spec, self._on_message, self._job_ended)
+        self._tasks.start(process.run(self._start_document()))
+
+    def _on_message(self, message: Message, body: memoryview) -> None:
+        self._from_job.put_nowait((message, bytes(body)))
+
+    def _job_ended(self, how: str, last_words: str) -> None:
+        self._from_job.put_nowait((_JobEnded(how, last_words), b""))  # behind all that it said
+
+    def _start_document(self) -> job.StartDocument:
+        committed = {
+            name: job.CommittedState(state.step, state.has_state, [str(self.blobs.path(p)) for p in state.payloads], list(state.metas))
+            for name, state in self.run.committed.items()
+        }
+        return job.StartDocument(
+            self.run.run, "server", "server", list(self.run.sites), self.meta.seed, self.meta.threads,
+            str(self.folder.root), committed=committed,
+        )  # fmt: skip
+
+    async def _end(self, finished: RunFinished) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        await self.blobs.finish(self.run, self.folder)
+        await self._journal.close()
+        self._services.on_end(self.run.run, finished)
+        self.ended.set()
+        await self._tasks.close()
+
+    # --- pieces -------------------------------------------------------------------------------------------------
+
+    def _set_timer(self, name: str, seconds: float, event: ev.Event | Callable[[float], ev.Event]) -> None:
+        def ring() -> None:
+            self.feed(event(time.time()) if callable(event) else event)
+
+        self._cancel_timer(name)
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, ring)
+
+    def _cancel_timer(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()

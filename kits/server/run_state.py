@@ -1,0 +1,123 @@
+"""What the server knows of one run: the state that its records add up to.
+
+`apply` takes one record as true: a new one, or one read from the journal at a recovery. What is only true while this
+process lives (who is connected, who is lost) stands beside it and is forgotten with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from ...kernel.errors import Failure
+from ...kernel.messages import Payload
+from ...kernel.records import (
+    AnyRecord,
+    OpenTask,
+    ResultReceived,
+    ResultRejected,
+    RunFinished,
+    RunStarted,
+    StepClosed,
+    StepOpened,
+)
+
+
+class Phase(Enum):
+    """Where a run is, while this process lives."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"
+    """The outcome is known; the job process has still to go."""
+    ENDED = "ended"
+
+
+@dataclass
+class TaskState:
+    """One task, from its record on."""
+
+    open: OpenTask
+    workflow: str
+    step: int
+    received: ResultReceived | None = None
+    rejected: str = ""
+    verdict: str = ""
+    reason: str = ""
+    receiving: bool = False
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The last closed step of a workflow, and what it keeps."""
+
+    step: int
+    payloads: tuple[Payload, ...] = ()
+    metas: tuple[bytes, ...] = ()
+    has_state: bool = False
+
+
+@dataclass
+class RunState:
+    """One run as its records tell it, and what is true only while this process lives."""
+
+    run: str
+    sites: tuple[str, ...]
+    term: int
+    phase: Phase = Phase.STARTING
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    committed: dict[str, Committed] = field(default_factory=dict)
+    closed_steps: list[tuple[StepClosed, tuple[TaskState, ...]]] = field(default_factory=list)
+    opened_at: dict[tuple[str, int], float] = field(default_factory=dict)
+    excluded: dict[str, Failure] = field(default_factory=dict)
+    connected: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    deaths: int = 0
+    outcome: RunFinished | None = None
+    ended: RunFinished | None = None
+
+    def apply(self, record: AnyRecord) -> None:
+        """Take one record as true: a new one, or one read from the journal."""
+        self.deaths = 0
+        match record:
+            case RunStarted():
+                self.phase = Phase.RUNNING
+            case StepOpened():
+                self.opened_at.setdefault((record.workflow, record.step), record.time_seconds)
+                for task in record.tasks:
+                    self.tasks[task.task_id] = TaskState(task, record.workflow, record.step)
+            case ResultReceived():
+                self.tasks[record.task_id].received = record
+            case ResultRejected():
+                self.tasks[record.task_id].rejected = record.reason
+            case StepClosed():
+                self._apply_closed(record)
+            case RunFinished():
+                self.ended, self.phase = record, Phase.ENDED
+            case _:
+                pass
+
+    def _apply_closed(self, record: StepClosed) -> None:
+        tasks = self.tasks_of(record.workflow, record.step)
+        for task_id, verdict, reason in record.verdicts:
+            self.tasks[task_id].verdict, self.tasks[task_id].reason = verdict, reason
+        kept = Committed(record.step, tuple(record.payloads), tuple(record.metas), record.has_state)
+        before = self.committed.get(record.workflow)
+        if before and not record.has_state and before.has_state:
+            kept = replace(before, step=record.step)
+        self.committed[record.workflow] = kept
+        self.closed_steps.append((record, tasks))
+
+    def tasks_of(self, workflow: str, step: int) -> tuple[TaskState, ...]:
+        return tuple(t for t in self.tasks.values() if (t.workflow, t.step) == (workflow, step))
+
+    def missing_sites(self) -> list[str]:
+        """Sites whose result was not used in some closed step."""
+        return sorted({t.open.site for _, tasks in self.closed_steps for t in tasks if t.verdict != "used"})
+
+    def final_state(self) -> Payload | None:
+        """The state that was committed last: the model of the run."""
+        for record, _ in reversed(self.closed_steps):
+            if record.has_state:
+                return record.payloads[0]
+        return None

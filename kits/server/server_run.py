@@ -1,0 +1,257 @@
+"""What the server decides about one run: `ServerRun`, a reducer from events to records and actions (PROTOCOL §2, §6–8).
+
+No clock, no I/O, no await. `on(event)` gives the records to append and the actions to perform once they are durable;
+it has then already applied them to its state.
+"""
+
+from __future__ import annotations
+
+from ...kernel.errors import Failure, JobError
+from ...kernel.messages import AbortRun, AbortTask, RunEnded, Stored, TaskFor, Unknown, Verdicts
+from ...kernel.records import AnyRecord, OpenTask, ResultReceived, ResultRejected, RunFinished, RunStarted, Status, StepClosed, StepOpened
+from ..handover import messages as job
+from . import run_events as ev
+from .run_events import Action, EndRun, Launch, Receive, Release, Send, StopJob, Tell
+from .run_state import Committed, Phase, RunState, TaskState
+
+MAX_DEATHS = 3
+"""A job process that dies this often without a new record in between is not started again."""
+
+
+class JobProcessDied(JobError):
+    """A job process died again and again.
+
+    Cause: it was killed by a signal (out of memory?), or crashed in native code; the message says which, with its last words.
+
+    Cure: read the run's log.txt; give it more memory, or mend the crash.
+    """
+
+    code = "SD-4101"
+
+
+class ServerRun(RunState):
+    """One run at the server, with what is to be done about it."""
+
+    # --- what happens -------------------------------------------------------------------------------------------
+
+    def on(self, event: ev.Event) -> tuple[list[AnyRecord], list[Action]]:
+        """What to write down, then what to do."""
+        records, actions = self._decide(event)
+        for record in records:
+            self.apply(record)
+        return records, actions
+
+    def _decide(self, event: ev.Event) -> ev.Decision:  # noqa: C901, PLR0911, PLR0912  # a table, one line an event
+        match event:
+            case ev.Begun():
+                return self._begun(event)
+            case ev.StepAsked():
+                return self._step_asked(event)
+            case ev.CommitAsked():
+                return self._commit_asked(event)
+            case ev.RejectAsked():
+                return self._reject_asked(event)
+            case ev.FinishSaid():
+                return self._finish_said(event)
+            case ev.Broken():
+                return self._broken(event)
+            case ev.JobDied():
+                return self._job_died(event)
+            case ev.Offered():
+                return self._offered(event)
+            case ev.ResultHere():
+                return self._result_here(event)
+            case ev.ReceiveFailed():
+                return self._receive_failed(event)
+            case ev.SiteUp():
+                return self._site_up(event)
+            case ev.SiteDown():
+                return self._site_down(event)
+            case ev.SiteStalled():
+                return self._site_stalled(event)
+            case ev.SiteCannot():
+                return self._site_cannot(event)
+            case ev.DeadlinePassed():
+                return self._deadline_passed(event)
+            case ev.AbortAsked():
+                return self._abort_asked(event)
+
+    def _begun(self, event: ev.Begun) -> ev.Decision:
+        started = RunStarted("", self.run, self.term, list(self.sites), event.seed, event.at)
+        return [started], [Launch()]
+
+    def _step_asked(self, event: ev.StepAsked) -> ev.Decision:
+        fresh = [t for t in event.tasks if t.task_id not in self.tasks]
+        known = [self.tasks[t.task_id] for t in event.tasks if t.task_id in self.tasks]
+        records: list[AnyRecord] = [StepOpened("", event.workflow, event.step, event.policy, fresh, event.at)] if fresh else []
+        barred = [t for t in fresh if t.site in self.excluded]
+        records += [ResultReceived("", t.task_id, t.site, None, b"", self.excluded[t.site], event.at) for t in barred]
+        actions: list[Action] = [Tell(job.StepOpened(event.workflow, event.step))]
+        actions += [self._send_task(t, event.workflow, event.step) for t in fresh if t.site in self.connected and t not in barred]
+        actions += [self._hand_on(t.received) for t in known if t.received is not None]
+        actions += [Tell(_result_for(record)) for record in records if isinstance(record, ResultReceived)]
+        return records, actions
+
+    def _commit_asked(self, event: ev.CommitAsked) -> ev.Decision:
+        told = Tell(job.StepClosed(event.workflow, event.step))
+        if self.committed.get(event.workflow, Committed(-1)).step >= event.step:
+            return [], [told]
+        tasks = self.tasks_of(event.workflow, event.step)
+        verdicts = [(t.open.task_id, *self._verdict(t, event)) for t in tasks]
+        closed = StepClosed(
+            "", event.workflow, event.step, list(event.payloads), list(event.metas), event.has_state, verdicts, event.metrics, event.at
+        )
+        actions: list[Action] = [told]
+        for site in sorted({t.open.site for t in tasks} & self.connected):
+            mine = [v for v, t in zip(verdicts, tasks, strict=True) if t.open.site == site]
+            actions.append(Send(site, Verdicts(self.term, self.run, [v for v in mine if v[1] != "missing"])))
+            actions += [Send(site, AbortTask(self.run, v[0], "the step is closed")) for v in mine if v[1] == "missing"]
+        actions.append(Release(event.workflow, event.step))
+        return [closed], actions
+
+    def _verdict(self, task: TaskState, event: ev.CommitAsked) -> tuple[str, str]:
+        if task.rejected:
+            return "rejected", task.rejected
+        if task.open.task_id in event.used:
+            return "used", ""
+        if task.received is None:
+            return "missing", "gone" if task.open.site in self.gone else "no result in time"
+        if task.received.failure is not None:
+            return "rejected", f"failed: {task.received.failure}"
+        return "late", ""
+
+    def _reject_asked(self, event: ev.RejectAsked) -> ev.Decision:
+        task = self.tasks.get(event.task_id)
+        if task is None or task.rejected or task.verdict:
+            return [], []
+        return [ResultRejected("", event.task_id, task.open.site, event.reason)], []
+
+    def _offered(self, event: ev.Offered) -> ev.Decision:
+        offer, task = event.offer, self.tasks.get(event.offer.task_id)
+        if task is None or task.open.site != event.site:
+            return [], [Send(event.site, Unknown(self.run, offer.task_id))]
+        if task.verdict:
+            verdict = "late" if task.verdict == "missing" else task.verdict
+            return [], [Send(event.site, Verdicts(self.term, self.run, [(offer.task_id, verdict, task.reason)]))]
+        if task.received is not None:
+            return [], [Send(event.site, Stored(self.run, offer.task_id))]
+        if task.receiving:
+            return [], []
+        task.receiving = True
+        return [], [Receive(event.site, offer, event.meta, event.inline)]
+
+    def _result_here(self, event: ev.ResultHere) -> ev.Decision:
+        task = self.tasks[event.offer.task_id]
+        task.receiving = False
+        if task.received is not None or self.phase is Phase.ENDED:
+            return [], []
+        if task.verdict:
+            return [], [Send(event.site, Verdicts(self.term, self.run, [(event.offer.task_id, "late", "the step was closed")]))]
+        offer = event.offer
+        received = ResultReceived("", offer.task_id, event.site, offer.payload, event.meta, offer.failure, event.at)
+        return [received], [Send(event.site, Stored(self.run, offer.task_id)), self._hand_on(received, event.inline)]
+
+    def _receive_failed(self, event: ev.ReceiveFailed) -> ev.Decision:
+        self.tasks[event.task_id].receiving = False
+        return [], []
+
+    # --- sites --------------------------------------------------------------------------------------------------
+
+    def _site_up(self, event: ev.SiteUp) -> ev.Decision:
+        self.connected.add(event.site)
+        actions: list[Action] = []
+        if event.site in self.gone:
+            self.gone.discard(event.site)
+            actions.append(Tell(job.SiteBack(event.site)))
+        if self.phase in (Phase.ENDING, Phase.ENDED):
+            return [], [Send(event.site, RunEnded(self.run, self.outcome.status if self.outcome else ""))]
+        has = {*event.working, *event.kept}
+        for task in self.tasks.values():
+            if task.open.site == event.site and not task.verdict and task.received is None and task.open.task_id not in has:
+                actions.append(self._send_task(task.open, task.workflow, task.step))
+        return [], actions
+
+    def _site_down(self, event: ev.SiteDown) -> ev.Decision:
+        self.connected.discard(event.site)
+        return [], []
+
+    def _site_stalled(self, event: ev.SiteStalled) -> ev.Decision:
+        if event.site in self.connected or event.site in self.gone:
+            return [], []
+        self.gone.add(event.site)
+        return [], [Tell(job.SiteGone(event.site, event.failure))]
+
+    def _site_cannot(self, event: ev.SiteCannot) -> ev.Decision:
+        """A site's job process cannot go on: each of its open tasks fails, and so will later ones."""
+        self.excluded[event.site] = event.failure
+        mine = [t for t in self.tasks.values() if t.open.site == event.site and t.received is None and not t.verdict]
+        records = [ResultReceived("", t.open.task_id, event.site, None, b"", event.failure, event.at) for t in mine]
+        return list(records), [Tell(_result_for(record)) for record in records]
+
+    def _deadline_passed(self, event: ev.DeadlinePassed) -> ev.Decision:
+        task = self.tasks.get(event.task_id)
+        if task is None or task.received is not None or task.verdict:
+            return [], []
+        received = ResultReceived("", event.task_id, task.open.site, None, b"", event.failure, event.at)
+        return [received], [Send(task.open.site, AbortTask(self.run, event.task_id, event.failure.what)), Tell(_result_for(received))]
+
+    # --- the job process and the end ----------------------------------------------------------------------------
+
+    def _finish_said(self, event: ev.FinishSaid) -> ev.Decision:
+        said = event.finish
+        if said.aborted:
+            self._settle(Status.ABORTED, None, said.aborted, event.at)
+        elif said.failure is not None:
+            self._settle(Status.EXECUTION_EXCEPTION, said.failure, str(said.failure), event.at)
+        else:
+            missing = self.missing_sites()
+            status = Status.DEGRADED if missing else Status.COMPLETED
+            self._settle(status, None, f"without {', '.join(missing)} in some steps" if missing else "", event.at)
+        return [], [Tell(job.Finished()), StopJob("", grace_seconds=5.0)]
+
+    def _broken(self, event: ev.Broken) -> ev.Decision:
+        self._settle(Status.EXECUTION_EXCEPTION, event.failure, str(event.failure), event.at)
+        return [], [StopJob(event.failure.what, grace_seconds=2.0)]
+
+    def _abort_asked(self, event: ev.AbortAsked) -> ev.Decision:
+        if self.phase in (Phase.ENDING, Phase.ENDED):
+            return [], []
+        self._settle(Status.ABORTED, None, event.reason, event.at)
+        stop: list[Action] = [StopJob(event.reason, grace_seconds=2.0)]
+        return [], [*(Send(site, AbortRun(self.run, event.reason)) for site in sorted(self.connected)), *stop]
+
+    def _settle(self, status: Status, failure: Failure | None, reason: str, at: float) -> None:
+        if self.outcome is None:
+            self.outcome, self.phase = RunFinished("", status, failure, reason, at), Phase.ENDING
+
+    def _job_died(self, event: ev.JobDied) -> ev.Decision:
+        if self.phase is Phase.ENDED:
+            return [], []
+        self.deaths += 1
+        if self.outcome is None and self.deaths < MAX_DEATHS:
+            return [], [Launch()]
+        if self.outcome is None:
+            what = f"the server's job process ended {self.deaths} times without progress: {event.how or 'exit without a result'}"
+            failure = replace_site(Failure.of(JobProcessDied(f"{what}; last words: {event.last_words}")), "server")
+            self._settle(Status.EXECUTION_EXCEPTION, failure, str(failure), event.at)
+        assert self.outcome is not None
+        ends: list[Action] = [Send(site, RunEnded(self.run, self.outcome.status)) for site in sorted(self.connected)]
+        return [self.outcome], [*ends, EndRun(self.outcome)]
+
+    # --- pieces -------------------------------------------------------------------------------------------------
+
+    def _send_task(self, task: OpenTask, workflow: str, step: int) -> Send:
+        body = TaskFor(self.run, task.task_id, task.name, workflow, step, task.site, task.seed, task.deadline_seconds, task.payload)
+        return Send(task.site, body, task)
+
+    def _hand_on(self, received: ResultReceived, inline: bytes | None = None) -> Tell:
+        return Tell(_result_for(received), received, inline)
+
+
+def _result_for(received: ResultReceived) -> job.ResultFor:
+    return job.ResultFor(received.task_id, received.site, received.payload, received.failure)
+
+
+def replace_site(failure: Failure, site: str) -> Failure:
+    """The same failure, with the participant it happened at."""
+    return Failure(failure.code, failure.what, failure.where, failure.cure, site, failure.component, failure.trace)

@@ -1,0 +1,103 @@
+"""What the server does with each message of a site or an admin: the handler of its links."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ...kernel.errors import RemoteError
+from ...kernel.messages import (
+    Answer,
+    Checked,
+    Command,
+    Deployed,
+    Grew,
+    Message,
+    Offer,
+    RunEnded,
+    RunSync,
+    SiteFailed,
+    Started,
+    Sync,
+)
+from ...transports.link import Handler, Link
+from . import run_events as ev
+
+if TYPE_CHECKING:
+    from .server import Server
+
+log = structlog.get_logger()
+
+
+class SiteEvents(Handler):
+    """Passes messages to the run or the dispatcher they are for. The author of a message is its link's peer, never a field."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def link_up(self, link: Link) -> None:
+        log.info("registered", peer=str(link.peer), instance=link.peer.instance)
+        if link.peer.role == "site":
+            wanted = [RunSync(program.run.run, [], []) for program in self._server.runs_with(link.peer.name)]
+            link.send(Sync(wanted))
+
+    def link_down(self, link: Link, reason: str) -> None:
+        if link.peer.role == "site":
+            self._server.dispatcher.site_lost(link.peer.name)
+            for program in self._server.runs_with(link.peer.name):
+                program.site_down(link.peer.name)
+            self._server.moved()
+
+    def message(self, link: Link, message: Message, body: memoryview) -> None:
+        if link.peer.role == "admin":
+            if isinstance(message, Command):
+                self._server.command(link, message, bytes(body))
+            return
+        site = link.peer.name
+        match message:
+            case Sync():
+                self._on_sync(link, message)
+            case Checked() | Deployed():
+                self._server.dispatcher.answered(site, message)
+            case Started() | SiteFailed():
+                self._on_started(site, message)
+            case Offer():
+                self._on_offer(link, message, body)
+            case Grew():
+                self._on_grew(link, message)
+            case Answer():
+                self._server.answered(message, bytes(body))
+            case _:
+                log.warning("unexpected_message", site=site, message=type(message).__name__)
+
+    def _on_sync(self, link: Link, sync: Sync) -> None:
+        site = link.peer.name
+        said = {one.run: one for one in sync.runs}
+        for program in self._server.runs_with(site):
+            one = said.pop(program.run.run, RunSync(program.run.run, [], []))
+            program.site_up(site, one.working, one.kept)
+        for run in said:
+            link.send(RunEnded(run, "the server does not run it"))
+        self._server.dispatcher.look()
+        self._server.moved()
+
+    def _on_started(self, site: str, message: Started | SiteFailed) -> None:
+        program = self._server.runs.get(message.run)
+        if program is not None and message.failure is not None:
+            log.warning("site_cannot", run=message.run, site=site, error=RemoteError(message.failure).what)
+            program.feed(ev.SiteCannot(site, message.failure, time.time()))
+
+    def _on_offer(self, link: Link, message: Offer, body: memoryview) -> None:
+        program = self._server.runs.get(message.run)
+        if program is None or link.peer.name not in program.run.sites:
+            link.send(RunEnded(message.run, "the server does not run it"))
+            return
+        program.on_offer(link.peer.name, message, bytes(body))
+
+    def _on_grew(self, link: Link, message: Grew) -> None:
+        program = self._server.runs.get(message.run)
+        if program is not None and message.stream == "metrics.jsonl":
+            target = program.folder.root / "metrics" / f"{link.peer.name}.jsonl"
+            self._server.streams.grew(link, message.run, message.stream, message.size, target)

@@ -1,0 +1,59 @@
+"""How do the growing files of sites (metrics, logs) reach the server's run folder: as fast as asked for, never lost, never twice?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from ...kernel.errors import SundogError
+from ...transports.link.link import Link
+from ..supervisor.tasks import Tasks
+
+log = structlog.get_logger()
+
+
+class Streams:
+    """Fetches the tail of each stream that grew, one Get at a time for each."""
+
+    def __init__(self, on_read: Callable[[str, str, str, int], None]) -> None:
+        """`on_read(run, site, stream, size)` is called when more of a stream is here."""
+        self._on_read = on_read
+        self._wanted: dict[tuple[str, str, str], int] = {}
+        self._running: dict[tuple[str, str, str], asyncio.Task[None]] = {}
+        self._tasks = Tasks("streams")
+
+    def grew(self, link: Link, run: str, stream: str, size: int, target: Path) -> None:
+        """A site says that one of its streams has this size now."""
+        key = (run, link.peer.name, stream)
+        self._wanted[key] = max(size, self._wanted.get(key, 0))
+        if key not in self._running:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            task = self._running[key] = self._tasks.start(self._follow(link, key, target))
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+
+    async def settle(self, run: str) -> None:
+        """Wait until everything that sites said they have of a run is here, or cannot be had."""
+        await asyncio.gather(*(task for key, task in self._running.items() if key[0] == run), return_exceptions=True)
+
+    def forget(self, run: str) -> None:
+        """The run is over."""
+        for key in [key for key in self._wanted if key[0] == run]:
+            del self._wanted[key]
+
+    async def close(self) -> None:
+        """End all."""
+        await self._tasks.close()
+
+    async def _follow(self, link: Link, key: tuple[str, str, str], target: Path) -> None:
+        run, site, stream = key
+        here = -1
+        while here < self._wanted.get(key, 0):
+            try:
+                here = await link.transfers.fetch(f"stream:{run}/{stream}", self._wanted[key], target)
+            except SundogError as exc:
+                log.warning("stream_interrupted", run=run, site=site, stream=stream, error=exc.what)
+                return
+            self._on_read(run, site, stream, here)

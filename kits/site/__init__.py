@@ -1,0 +1,1 @@
+"""A site: takes part in runs."""

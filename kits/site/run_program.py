@@ -1,0 +1,263 @@
+"""What is done about one run at a site: the program around `SiteRun` (PROTOCOL §7)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ...kernel.errors import Failure, SundogError
+from ...kernel.messages import Grew, Message, Offer, Payload, StartRun, TaskFor, split_body
+from ...kernel.roles import Launcher, LaunchSpec
+from ...transports.link.link import Link
+from ...transports.link.writer import Writer
+from ..handover import messages as job
+from ..supervisor.job_process import JobProcess
+from ..supervisor.tasks import Tasks
+from ..workspace import posix
+from ..workspace.folders import RunFolder
+from . import run_events as ev
+from .outbox import Outbox, Parts
+from .site_run import SiteRun
+
+log = structlog.get_logger()
+TASK_GRACE_SECONDS = 2.0
+"""How long a task that is to stop may still take."""
+
+
+@dataclass(frozen=True)
+class SiteServices:
+    """What a run is given by the site it runs at."""
+
+    name: str
+    writer: Writer
+    launcher: Launcher
+    link: Callable[[], Link]
+    is_current: Callable[[int], bool]
+    """Whether a term is not below the highest this site knows."""
+    on_end: Callable[[str], None]
+
+
+class SiteRunProgram:
+    """One run at a site, alive."""
+
+    def __init__(
+        self, services: SiteServices, start: StartRun, meta: dict[str, Any], folder: RunFolder, outbox: Path, environment: dict[str, str]
+    ) -> None:
+        self.run = SiteRun(start.run)
+        self.folder = folder
+        self._services = services
+        self._start = start
+        self._meta = meta
+        self._environment = environment
+        self._outbox = Outbox(outbox, folder.out)
+        self._process: JobProcess | None = None
+        self._has_state = False
+        """Whether the job process that runs now was given the site's state."""
+        self._checkpoint: tuple[str, Payload, bytes, bytes | None] | None = None
+        self._tasks = Tasks(f"run {start.run}")
+        self.ended = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<SiteRunProgram {self.run.run} at {self._services.name}>"
+
+    def begin(self) -> None:
+        """Launch the job process."""
+        self._perform([ev.Launch()])
+
+    def feed(self, event: ev.Event) -> None:
+        """Let the reducer decide, then act."""
+        self._perform(self.run.on(event))
+
+    def over(self, reason: str) -> None:
+        """The run has ended (no reason), or is to end now."""
+        self.feed(ev.RunOver(reason))
+
+    def is_current(self, term: int) -> bool:
+        """Whether what was said under this term counts."""
+        return self._services.is_current(term)
+
+    def on_task(self, task: TaskFor, body: memoryview) -> None:
+        """The server sent a task."""
+        meta, inline = split_body([task.payload], body)[0] if task.payload is not None else (b"", None)
+        self.feed(ev.TaskCame(task, meta, inline))
+
+    def _perform(self, actions: list[ev.Action]) -> None:  # noqa: C901  # a table, one entry an action
+        for action in actions:
+            match action:
+                case ev.Launch():
+                    self._launch()
+                case ev.FetchModel():
+                    self._tasks.start(self._fetch(action.task))
+                case ev.GiveTask():
+                    self._give(action)
+                case ev.Keep():
+                    self._tasks.start(self._keep(action))
+                case ev.MakeOffer():
+                    self._offer(action.task_id)
+                case ev.Forget():
+                    self._tasks.start(self._forget(action))
+                case ev.Tell():
+                    self._tell(action.message)
+                case ev.Report():
+                    self._services.link().send(action.message)
+                case ev.StopJob():
+                    self._stop(action)
+                case ev.StopTask():
+                    self._stop_task(action)
+                case ev.EndRun():
+                    self._tasks.start(self._end())
+
+    # --- the job process ----------------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        self.folder.renew_out()
+        self._has_state = False
+        name = self._services.name
+        environment = {**self._environment, posix.RUN_VARIABLE: f"{self.run.run}/{name}"}
+        spec = LaunchSpec(self.run.run, "site", name, self.folder.root, environment)
+        process = self._process = JobProcess(self._services.launcher, spec, self._on_job_message, self._job_ended)
+        document = job.StartDocument(
+            self.run.run, "site", name, self._start.sites, self._start.seed, int(self._meta.get("threads", 1)), str(self.folder.root)
+        )
+        self._tasks.start(process.run(document))
+
+    def _on_job_message(self, message: Message, body: memoryview) -> None:
+        match message:
+            case job.Ready():
+                self.feed(ev.JobStarted(message.failure))
+            case job.ResultFor():
+                self.feed(ev.JobAnswered(message, bytes(body)))
+            case job.Checkpoint():
+                self._tasks.start(self._keep_checkpoint(message, bytes(body)))
+            case Grew():
+                self._offer_stream(message.stream, message.size)
+            case _:
+                pass
+
+    def _job_ended(self, how: str, last_words: str) -> None:
+        self.feed(ev.JobDied(how, last_words))
+
+    def _tell(self, message: Message, *body: bytes) -> None:
+        if self._process is not None:
+            self._process.send(message, *body)
+
+    def _give(self, action: ev.GiveTask) -> None:
+        task, parts = action.task, [action.meta]
+        payload = task.payload
+        if payload is not None and not payload.is_inline:
+            payload = Payload(payload.meta_bytes, payload.sha256, payload.size_bytes, payload.sha256)
+        elif action.inline is not None:
+            parts.append(action.inline)
+        state, more = self._state_for(task.task_id)
+        told = TaskFor(
+            task.run, task.task_id, task.name, task.workflow, task.step, task.site, task.seed, task.deadline_seconds, payload, state
+        )
+        self._tell(told, *parts, *more)
+
+    def _state_for(self, task_id: str) -> tuple[Payload | None, list[bytes]]:
+        """The state a task begins with: what it left itself when a process died at it, else the site's current one."""
+        if self._checkpoint is not None and self._checkpoint[0] == task_id:
+            _, payload, meta, inline = self._checkpoint
+            return payload, [meta] if inline is None else [meta, inline]
+        if self._outbox.state is None or self._has_state:
+            return None, []
+        self._has_state = True
+        payload, meta, path = self._outbox.state
+        if payload.is_inline:
+            return payload, [meta, path.read_bytes()]
+        link = self.folder.inbox / f"state.{payload.sha256}"
+        link.unlink(missing_ok=True)
+        link.hardlink_to(path)
+        return Payload(payload.meta_bytes, payload.sha256, payload.size_bytes, link.name), [meta]
+
+    async def _keep_checkpoint(self, message: job.Checkpoint, body: bytes) -> None:
+        meta, inline = split_body([message.payload], body)[0]
+        payload = message.payload
+        if inline is None:
+            name = f"checkpoint.{message.task_id}"
+            await self._services.writer.do(partial((self.folder.out / payload.name).rename, self.folder.inbox / name))
+            payload = Payload(payload.meta_bytes, payload.sha256, payload.size_bytes, name)
+        self._checkpoint = (message.task_id, payload, meta, inline)
+
+    # --- results ------------------------------------------------------------------------------------------------
+
+    async def _keep(self, action: ev.Keep) -> None:
+        result = action.result
+        payloads = [payload for payload in (result.payload, result.state) if payload is not None]
+        pieces = split_body(payloads, action.body)
+        meta, inline = pieces[0] if result.payload is not None else (b"", None)
+        state_meta, state_inline = pieces[-1] if result.state is not None else (b"", None)
+        parts = Parts(meta, inline, state_meta, state_inline)
+        put = partial(self._outbox.put, result.task_id, result.payload, result.failure, result.state, parts)
+        try:
+            await self._services.writer.do(put)
+        except SundogError as exc:
+            refused = partial(self._outbox.put, result.task_id, None, Failure.of(exc, site=self._services.name), None, Parts())
+            await self._services.writer.do(refused)
+        self.feed(ev.ResultKept(result.task_id))
+
+    def _offer(self, task_id: str) -> None:
+        kept, link = self._outbox.get(task_id), self._services.link()
+        if not link.is_up:
+            return
+        if kept.payload is None:
+            link.send(Offer(self.run.run, task_id, None, kept.failure))
+            return
+        payload = Payload(kept.payload.meta_bytes, kept.payload.sha256, kept.payload.size_bytes)
+        path = self._outbox.result_path(task_id)
+        if payload.is_inline:
+            link.send(Offer(self.run.run, task_id, payload), kept.meta, path.read_bytes())
+            return
+        link.transfers.offer(payload.sha256, path, payload.size_bytes)
+        link.send(Offer(self.run.run, task_id, payload), kept.meta)
+
+    async def _forget(self, action: ev.Forget) -> None:
+        kept = self._outbox.get(action.task_id)
+        if kept.payload is not None:
+            self._services.link().transfers.withdraw(kept.payload.sha256)
+        await self._services.writer.do(partial(self._outbox.release, action.task_id))
+        if action.model_sha256:
+            await self._services.writer.do(partial((self.folder.inbox / action.model_sha256).unlink, missing_ok=True))
+
+    async def _fetch(self, task: TaskFor) -> None:
+        payload = task.payload
+        if payload is None:
+            return
+        try:
+            link = self._services.link()
+            await link.transfers.fetch(payload.sha256, payload.size_bytes, self.folder.inbox / payload.sha256)
+        except SundogError as exc:
+            self.feed(ev.ModelFailed(task.task_id, Failure.of(exc, site=self._services.name)))
+            return
+        self.feed(ev.ModelHere(task.task_id))
+
+    def _offer_stream(self, stream: str, size: int) -> None:
+        link = self._services.link()
+        link.transfers.offer(f"stream:{self.run.run}/{stream}", self.folder.root / stream, size)
+        link.send(Grew(self.run.run, self._services.name, stream, size))
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def _stop(self, action: ev.StopJob) -> None:
+        if self._process is None:
+            self.feed(ev.JobDied("", ""))
+            return
+        if not action.reason:
+            self._tell(job.Finished())
+        self._tasks.start(self._process.stop(action.reason, action.grace_seconds))
+
+    def _stop_task(self, action: ev.StopTask) -> None:
+        """Ask; a trainer that does not look at ctx.abort in time is ended with its process, which is then started again."""
+        self._tell(job.Abort(action.reason, action.task_id))
+        asyncio.get_running_loop().call_later(TASK_GRACE_SECONDS, lambda: self.feed(ev.GraceOver(action.task_id)))
+
+    async def _end(self) -> None:
+        self._services.on_end(self.run.run)
+        self.ended.set()
+        await self._tasks.close()

@@ -1,0 +1,98 @@
+"""What a site does with each message of its server: the handler of its link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ...kernel.messages import (
+    AbortRun,
+    AbortTask,
+    Ask,
+    Cancel,
+    Check,
+    Deploy,
+    Message,
+    RunEnded,
+    StartRun,
+    Stored,
+    Sync,
+    TaskFor,
+    Unknown,
+    Verdicts,
+)
+from ...transports.link import DialerHandler, Link
+from ...transports.link.refusals import Refused
+from . import run_events as ev
+
+if TYPE_CHECKING:
+    from .site import Site
+
+log = structlog.get_logger()
+
+
+class ServerEvents(DialerHandler):
+    """Passes messages to the run they are for."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def link_up(self, link: Link) -> None:
+        self._site.registered()
+        for program in list(self._site.runs.values()):
+            program.feed(ev.LinkUp())
+
+    def link_down(self, link: Link, reason: str) -> None:
+        for program in list(self._site.runs.values()):
+            program.feed(ev.LinkDown())
+
+    def refused(self, error: Refused) -> None:
+        log.error("refused_by_server", code=error.code, reason=error.what, cure=error.cure)
+
+    def message(self, link: Link, message: Message, body: memoryview) -> None:
+        match message:
+            case Sync():
+                self._on_sync(message)
+            case Check():
+                self._site.check(message)
+            case Cancel():
+                self._site.cancel(message)
+            case Deploy():
+                self._site.deploy(message, bytes(body))
+            case StartRun():
+                self._site.start_run(message)
+            case Ask():
+                self._site.answer(message, bytes(body))
+            case _:
+                self._on_run_message(message, body)
+
+    def _on_sync(self, sync: Sync) -> None:
+        """Runs that the server does not run any more end here too."""
+        wanted = {one.run for one in sync.runs}
+        for run, program in list(self._site.runs.items()):
+            if run not in wanted:
+                program.over("the server does not run it any more")
+
+    def _on_run_message(self, message: Message, body: memoryview) -> None:
+        program = self._site.runs.get(getattr(message, "run", ""))
+        if program is None:
+            return
+        match message:
+            case TaskFor():
+                program.on_task(message, body)
+            case Stored():
+                program.feed(ev.StoredHeard(message.task_id))
+            case Verdicts():
+                for task_id, _verdict, _reason in message.verdicts:
+                    program.feed(ev.VerdictHeard(task_id, program.is_current(message.term)))
+            case Unknown():
+                program.feed(ev.VerdictHeard(message.task_id, is_current=True))
+            case AbortTask():
+                program.feed(ev.TaskAborted(message.task_id, message.reason))
+            case AbortRun():
+                program.over(message.reason)
+            case RunEnded():
+                program.over("")
+            case _:
+                log.warning("unexpected_message", message=type(message).__name__)

@@ -1,0 +1,186 @@
+"""The site: one link to whichever server serves, the runs it takes part in, the authority over its resources (DESIGN §6)."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import msgspec
+import structlog
+
+from ...kernel.errors import Failure, JobError, SundogError
+from ...kernel.messages import (
+    Answer,
+    Ask,
+    Cancel,
+    Check,
+    Checked,
+    Deploy,
+    Deployed,
+    Started,
+    StartRun,
+    Sync,
+)
+from ...kernel.roles import Launcher, ResourceManager
+from ...transports.link import Dialer, Identity, Intake, Link, Timers, Writer
+from ..supervisor.tasks import Tasks
+from ..supervisor.travel import fetch_folder
+from ..workspace import posix
+from ..workspace.folders import Workspace, atomic_write
+from ..workspace.kit import SiteKit
+from ..workspace.manifest import decode_manifest
+from .run_program import SiteRunProgram, SiteServices
+from .server_events import ServerEvents
+
+log = structlog.get_logger()
+
+
+class NotDeployed(JobError):
+    """A site was told to start a run whose app it does not have.
+
+    Cause: the site was restarted between Deploy and Start.
+
+    Cure: submit the job again.
+    """
+
+    code = "SD-4203"
+
+
+class Site:
+    """One site, alive between `start` and `close`."""
+
+    def __init__(
+        self, workspace: Workspace, kit: SiteKit, *, launcher: Launcher, resources: ResourceManager, timers: Timers | None = None
+    ) -> None:
+        self.workspace = workspace
+        self.kit = kit
+        self.runs: dict[str, SiteRunProgram] = {}
+        self._launcher = launcher
+        self._resources = resources
+        self._timers = timers or Timers()
+        self._deployed: dict[str, dict[str, Any]] = {}
+        self._tokens: dict[str, str] = {}
+        self._undo = AsyncExitStack()
+        self._tasks = Tasks(f"site {kit.name}")
+
+    def __repr__(self) -> str:
+        return f"<Site {self.kit.name}: {len(self.runs)} runs>"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take the workspace and begin to dial.
+
+        Raises:
+            WorkspaceInUse: another process has the workspace.
+        """
+        self._undo.enter_context(posix.WorkspaceLock(self.workspace.lock))
+        self.writer = await self._undo.enter_async_context(Writer())
+        identity = Identity(self.kit.project, "site", self.kit.name)
+        self._dialer = Dialer(identity, self.kit.endpoints, handler=ServerEvents(self), intake=Intake(self.writer), timers=self._timers)
+        self._dialer.term_seen = self._term_seen()
+        self._tasks.start(self._dialer.run())
+        log.info("site_ready", name=self.kit.name, endpoints=" ".join(self.kit.endpoints))
+
+    async def close(self) -> None:
+        """End the job processes, say goodbye, give the workspace back. Twice is fine."""
+        programs = list(self.runs.values())
+        for program in programs:
+            program.over("the site stops")
+        await asyncio.gather(*(program.ended.wait() for program in programs))
+        if hasattr(self, "_dialer"):
+            await self._dialer.close()
+        await self._tasks.close()
+        await self._undo.aclose()
+
+    @property
+    def link(self) -> Link:
+        """The link to the server, up or down."""
+        return self._dialer.link
+
+    def _term_seen(self) -> int:
+        path = self.workspace.state / "term"
+        return int(path.read_text()) if path.exists() else 0
+
+    def registered(self) -> None:
+        """A server has let this site in: remember its term before anything is done under it."""
+        atomic_write(self.workspace.state / "term", str(self._dialer.term_seen).encode())
+        log.info("registered", server=self.link.peer.name, term=self._dialer.term_seen)
+        self.link.send(Sync([program.run.sync() for program in self.runs.values()]))
+
+    # --- scheduling ---------------------------------------------------------------------------------------------
+
+    def check(self, message: Check) -> None:
+        """Could the job run here now?"""
+        try:
+            token = self._resources.check(message.run, message.spec)
+        except SundogError as exc:
+            self.link.send(Checked(message.run, "", exc.what))
+        else:
+            self.link.send(Checked(message.run, token))
+
+    def cancel(self, message: Cancel) -> None:
+        """The job does not come."""
+        self._resources.free(message.token)
+
+    def deploy(self, message: Deploy, body: bytes) -> None:
+        """Fetch the app."""
+        self._tasks.start(self._deploy(message, body))
+
+    async def _deploy(self, message: Deploy, body: bytes) -> None:
+        try:
+            manifest = decode_manifest(body)
+            app = self.workspace.run(message.run).create().app
+            await asyncio.to_thread(shutil.rmtree, app, ignore_errors=True)
+            await fetch_folder(self.link, manifest, app)
+        except (SundogError, ExceptionGroup) as exc:
+            error = exc.exceptions[0] if isinstance(exc, ExceptionGroup) else exc
+            self.link.send(Deployed(message.run, Failure.of(error, site=self.kit.name)))
+            return
+        self._deployed[message.run] = message.meta
+        self.link.send(Deployed(message.run))
+
+    def start_run(self, message: StartRun) -> None:
+        """Turn the token into an allocation, and launch."""
+        if message.run in self.runs:
+            return
+        try:
+            if message.run not in self._deployed:
+                raise NotDeployed("its app is not here", where=message.run)
+            allocated = self._resources.allocate(message.token)
+        except SundogError as exc:
+            self.link.send(Started(message.run, Failure.of(exc, site=self.kit.name)))
+            return
+        self._tokens[message.run] = message.token
+        meta = self._deployed.pop(message.run)
+        environment = {**posix.thread_environment(int(meta.get("threads", 1))), **self._resources.environment(allocated)}
+        services = SiteServices(
+            self.kit.name, self.writer, self._launcher, lambda: self.link, lambda term: term >= self._dialer.term_seen, self._run_ended
+        )
+        folder, outbox = self.workspace.run(message.run), self.workspace.outbox / message.run
+        program = self.runs[message.run] = SiteRunProgram(services, message, meta, folder, outbox, environment)
+        program.begin()
+
+    def _run_ended(self, run: str) -> None:
+        self.runs.pop(run, None)
+        self._resources.free(self._tokens.pop(run, ""))
+        shutil.rmtree(self.workspace.outbox / run, ignore_errors=True)
+        for name in ("in", "out"):
+            shutil.rmtree(self.workspace.run(run).root / name, ignore_errors=True)
+        log.info("run_ended", run=run)
+
+    # --- questions ----------------------------------------------------------------------------------------------
+
+    def answer(self, ask: Ask, _body: bytes) -> None:
+        """The server asks something on behalf of an admin."""
+        rows = [{"job_id": run, "status": "working" if program.run.working else "waiting"} for run, program in self.runs.items()]
+        self.link.send(Answer(ask.request), msgspec.json.encode({"runs": rows}))

@@ -1,0 +1,213 @@
+"""What a site decides about one run: `SiteRun`, a reducer from events to actions (PROTOCOL §2, §6, §7).
+
+No clock, no I/O, no await. It writes no journal: the outbox on disk is the site's memory, and after a restart the
+program around it feeds what it finds there with `kept`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...kernel.errors import Failure, JobError
+from ...kernel.messages import RunSync, SiteFailed, Started, TaskFor
+from ..handover import messages as job
+from . import run_events as ev
+from .run_events import Action, EndRun, FetchModel, Forget, GiveTask, Keep, Launch, MakeOffer, Report, StopJob, StopTask, Tell
+
+MAX_DEATHS = 3
+"""A task at which the job process dies this often has failed."""
+
+
+class SiteJobDied(JobError):
+    """A site's job process died again and again at the same task.
+
+    Cause: it was killed by a signal (out of memory?), or crashed in native code; the message says which, with its last words.
+
+    Cure: read the run's log.txt at that site; give it more memory, or mend the crash.
+    """
+
+    code = "SD-4102"
+
+
+class TaskStopped(JobError):
+    """A task was stopped before it had a result.
+
+    Cause: its step was closed without it, its deadline passed, or somebody gave `abort_task`.
+
+    Cure: if the site is only slow, give the policy more grace, or the task a longer deadline.
+    """
+
+    code = "SD-4103"
+
+
+@dataclass
+class SiteTask:
+    """A task this site has accepted and has no result for yet."""
+
+    task: TaskFor
+    meta: bytes
+    inline: bytes | None
+    is_here: bool = False
+    """Whether its model is here."""
+
+
+@dataclass
+class SiteRun:
+    """One run at a site."""
+
+    run: str
+    waiting: deque[str] = field(default_factory=deque)
+    """Tasks in the order they came; the job process has the first one, if it is `working`."""
+    tasks: dict[str, SiteTask] = field(default_factory=dict)
+    kept: dict[str, bool] = field(default_factory=dict)
+    """Results in the outbox: task id → whether the server said that it has stored it."""
+    models: dict[str, str] = field(default_factory=dict)
+    """Task id → sha256 of the model it needed, until a verdict is heard."""
+    working: str = ""
+    stopping: dict[str, str] = field(default_factory=dict)
+    """Tasks that are to stop, and why."""
+    is_linked: bool = True
+    is_up: bool = False
+    was_started: bool = False
+    is_ending: bool = False
+    deaths: int = 0
+
+    def sync(self) -> RunSync:
+        """What to tell a server that does not know what this site holds."""
+        return RunSync(self.run, list(self.waiting), list(self.kept))
+
+    def on(self, event: ev.Event) -> list[Action]:
+        """What to do."""
+        handlers: dict[type, Callable[..., list[Action]]] = {
+            ev.TaskCame: self._task_came, ev.ModelHere: self._model_here, ev.ModelFailed: self._model_failed,
+            ev.JobStarted: self._job_started, ev.JobAnswered: self._job_answered, ev.ResultKept: self._result_kept,
+            ev.JobDied: self._job_died, ev.LinkUp: self._link_up, ev.LinkDown: self._link_down, ev.StoredHeard: self._stored_heard,
+            ev.VerdictHeard: self._verdict_heard, ev.TaskAborted: self._task_aborted, ev.GraceOver: self._grace_over, ev.RunOver: self._run_over,
+        }  # fmt: skip
+        return handlers[type(event)](event)
+
+    def _task_came(self, event: ev.TaskCame) -> list[Action]:
+        task = event.task
+        if task.task_id in self.kept:
+            return [MakeOffer(task.task_id)]
+        if task.task_id in self.tasks or self.is_ending:
+            return []
+        self.tasks[task.task_id] = SiteTask(task, event.meta, event.inline)
+        self.waiting.append(task.task_id)
+        if task.payload is None or not task.payload.sha256 or event.inline is not None:
+            return self._model_here(ev.ModelHere(task.task_id))
+        self.models[task.task_id] = task.payload.sha256
+        return [FetchModel(task, event.inline)]
+
+    def _model_here(self, event: ev.ModelHere) -> list[Action]:
+        if event.task_id in self.tasks:
+            self.tasks[event.task_id].is_here = True
+        return self._give_next()
+
+    def _give_next(self) -> list[Action]:
+        if not self.is_up or self.working or not self.waiting or self.is_ending:
+            return []
+        first = self.tasks[self.waiting[0]]
+        if not first.is_here:
+            return []
+        self.working = first.task.task_id
+        return [GiveTask(first.task, first.meta, first.inline)]
+
+    def _model_failed(self, event: ev.ModelFailed) -> list[Action]:
+        return self._fail(event.task_id, event.failure)
+
+    def _fail(self, task_id: str, failure: Failure) -> list[Action]:
+        """The task's result is a failure; it is kept and offered like any other."""
+        if task_id not in self.tasks:
+            return []
+        task = self.tasks[task_id].task
+        return [Keep(job.ResultFor(task_id, task.site, None, failure), b"")]
+
+    # --- the job process ----------------------------------------------------------------------------------------
+
+    def _job_started(self, event: ev.JobStarted) -> list[Action]:
+        if event.failure is None:
+            self.is_up = True
+            first = [] if self.was_started else [Report(Started(self.run))]
+            self.was_started = True
+            return [*first, *self._give_next()]
+        self.is_ending = True
+        said = SiteFailed(self.run, event.failure) if self.was_started else Started(self.run, event.failure)
+        return [Report(said), StopJob("", grace_seconds=2.0)]
+
+    def _job_answered(self, event: ev.JobAnswered) -> list[Action]:
+        if event.result.task_id not in self.tasks:
+            return []
+        self.deaths = 0
+        return [Keep(event.result, event.body)]
+
+    def _result_kept(self, event: ev.ResultKept) -> list[Action]:
+        if self.tasks.pop(event.task_id, None) is None:
+            return []
+        self.waiting.remove(event.task_id)
+        self.kept[event.task_id] = False
+        self.stopping.pop(event.task_id, None)
+        told: list[Action] = []
+        if self.working == event.task_id:
+            self.working = ""
+            told = [Tell(job.Kept(event.task_id))]
+        return [*told, MakeOffer(event.task_id), *self._give_next()]
+
+    def _job_died(self, event: ev.JobDied) -> list[Action]:
+        self.is_up = False
+        task_id, self.working = self.working, ""
+        if self.is_ending:
+            return [EndRun()]
+        if task_id in self.stopping:
+            return [*self._fail(task_id, Failure.of(TaskStopped(self.stopping[task_id]))), Launch()]
+        self.deaths += 1
+        if self.deaths < MAX_DEATHS:
+            return [Launch()]
+        self.deaths = 0
+        how = event.how or "exit without a result"
+        failure = Failure.of(SiteJobDied(f"the job process ended {MAX_DEATHS} times: {how}; last words: {event.last_words}"))
+        if task_id:
+            return [*self._fail(task_id, failure), Launch()]
+        self.is_ending = True
+        said = SiteFailed(self.run, failure) if self.was_started else Started(self.run, failure)
+        return [Report(said), EndRun()]
+
+    # --- the server ---------------------------------------------------------------------------------------------
+
+    def _link_up(self, event: ev.LinkUp) -> list[Action]:
+        self.is_linked = True
+        return [MakeOffer(task_id) for task_id, stored in self.kept.items() if not stored]
+
+    def _link_down(self, event: ev.LinkDown) -> list[Action]:
+        self.is_linked = False
+        return []
+
+    def _stored_heard(self, event: ev.StoredHeard) -> list[Action]:
+        if event.task_id in self.kept:
+            self.kept[event.task_id] = True
+        return []
+
+    def _verdict_heard(self, event: ev.VerdictHeard) -> list[Action]:
+        if not event.is_current:
+            return []
+        if self.kept.pop(event.task_id, None) is None:
+            return []
+        sha256 = self.models.pop(event.task_id, "")
+        return [Forget(event.task_id, "" if sha256 in self.models.values() else sha256)]
+
+    def _task_aborted(self, event: ev.TaskAborted) -> list[Action]:
+        if event.task_id == self.working:
+            self.stopping[event.task_id] = event.reason
+            return [StopTask(event.task_id, event.reason)]
+        return self._fail(event.task_id, Failure.of(TaskStopped(event.reason)))
+
+    def _grace_over(self, event: ev.GraceOver) -> list[Action]:
+        return [StopJob("", grace_seconds=0.0)] if event.task_id == self.working else []
+
+    def _run_over(self, event: ev.RunOver) -> list[Action]:
+        if self.is_ending:
+            return []
+        self.is_ending = True
+        return [StopJob(event.reason, grace_seconds=2.0 if event.reason else 5.0)]

@@ -1,0 +1,1 @@
+"""What server and site share: job processes, ordered effects, travelling folders."""

@@ -1,0 +1,130 @@
+"""A job process seen from its supervisor: start it, talk to it, see it end, make it end (PROTOCOL §4, §6)."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+import structlog
+
+from ...kernel.errors import SundogError
+from ...kernel.messages import Message, encode
+from ...kernel.roles import JobHandle, Launcher, LaunchSpec
+from ...kernel.transport import MAX_FRAME_BYTES, Connection
+from ...transports.stream import StreamConnection
+from ..handover.messages import Abort, Start, StartDocument, job_codec
+from ..workspace import posix
+
+log = structlog.get_logger()
+TERM_SECONDS = 3.0
+"""Between SIGTERM and SIGKILL."""
+LAST_WORDS_BYTES = 2000
+
+
+class JobProcess:
+    """One job process. `on_message` is called for each message, `on_end(how, last_words)` once, when it is gone."""
+
+    _alive: ClassVar[set[int]] = set()
+    """Pids of this supervisor's job processes, whose exit status somebody waits for."""
+
+    def __init__(
+        self, launcher: Launcher, spec: LaunchSpec, on_message: Callable[[Message, memoryview], None], on_end: Callable[[str, str], None]
+    ) -> None:
+        self._launcher = launcher
+        self._spec = spec
+        self._on_message = on_message
+        self._on_end = on_end
+        self._outgoing: asyncio.Queue[tuple[bytes | memoryview, ...]] = asyncio.Queue()
+        self._ended = asyncio.Event()
+        self._handle: JobHandle | None = None
+        self.pid = 0
+
+    async def run(self, document: StartDocument) -> None:
+        """Start it with a document and serve it until it has ended; then everything it started is gone too."""
+        handle = self._handle = await self._launcher.launch(self._spec)
+        self.pid = handle.pid
+        self._alive.add(self.pid)
+        log.info("job_process_started", run=self._spec.run_id, pid=handle.pid)
+        connection = await _connection(handle.channel)
+        self.send(Start(document.run), msgspec.msgpack.encode(document))
+        talking = [asyncio.create_task(self._send(connection)), asyncio.create_task(self._receive(connection))]
+        try:
+            how = await handle.wait()
+            await talking[1]  # what it said last is still in the channel
+        finally:
+            for task in talking:
+                task.cancel()
+            await asyncio.gather(*talking, return_exceptions=True)
+            connection.abort()
+        self._alive.discard(self.pid)
+        await self._sweep()
+        self._ended.set()
+        log.info("job_process_ended", run=self._spec.run_id, pid=handle.pid, how=how or "exit status 0")
+        self._on_end(how, self._last_words())
+
+    def send(self, message: Message, *body: bytes | memoryview) -> None:
+        """Say something to it; what it cannot hear any more is dropped."""
+        self._outgoing.put_nowait((encode(message), *body))
+
+    async def stop(self, reason: str, grace_seconds: float) -> None:
+        """The ladder: ask, wait, SIGTERM, wait, SIGKILL; returns when it is gone with all it started."""
+        if reason:
+            self.send(Abort(reason))
+        for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, TERM_SECONDS)):
+            if await self._ends_within(seconds):
+                return
+            log.warning("job_process_does_not_end", run=self._spec.run_id, pid=self.pid, signal=number.name)
+            if self._handle is not None:
+                self._handle.signal(number)
+        await self._ended.wait()
+
+    async def _ends_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _send(self, connection: Connection) -> None:
+        try:
+            while True:
+                await connection.send(*await self._outgoing.get())
+        except SundogError:
+            return  # its end is seen by `wait`
+
+    async def _receive(self, connection: Connection) -> None:
+        try:
+            while True:
+                self._on_message(*job_codec.decode(await connection.receive()))
+        except SundogError as exc:
+            log.debug("job_channel_ended", run=self._spec.run_id, reason=exc.what)
+
+    async def _sweep(self) -> None:
+        """End what it started and left behind: the rest of its group, then whatever carries the run's mark."""
+        if self._handle is not None:
+            self._handle.signal(signal.SIGKILL)
+        mark = self._spec.environment.get(posix.RUN_VARIABLE)
+        for pid in posix.processes_of_run(mark) if mark else []:
+            posix.signal_process(pid, signal.SIGKILL)
+            await posix.wait_for_pid_end(pid, TERM_SECONDS)
+        posix.reap_adopted(self._alive)
+
+    def _last_words(self) -> str:
+        path = Path(self._spec.folder) / "log.txt"
+        if not path.exists():
+            return ""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LAST_WORDS_BYTES))
+            return file.read().decode(errors="replace").strip()
+
+
+async def _connection(channel: socket.socket | Connection) -> Connection:
+    if isinstance(channel, Connection):
+        return channel
+    return await StreamConnection.from_socket(channel, local="supervisor", peer="job", max_frame_bytes=MAX_FRAME_BYTES)

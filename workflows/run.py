@@ -1,0 +1,289 @@
+"""What a workflow holds in its hands: `JobRun`, the Run that a server's job process gives to each workflow in turn.
+
+It decides nothing about durability: it asks a `Supervisor` to open and close steps, and waits for its answers by
+pumping the main thread's mailbox, so that results are filtered and checked while it waits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..kernel.context import Context, RunAborted, derive_seed, entered
+from ..kernel.errors import Failure, JobError
+from ..kernel.messages import StepMetrics
+from ..kernel.roles import Policy, Responses, Result, Run, Task, Wait
+from ..kernel.shareable import Shareable
+from .filtering import Filters
+from .policy import PolicyFailed, SitesPolicy
+
+
+class ResultRefused(JobError):
+    """The job refused the result of a site.
+
+    Cause: a result filter or the aggregator's check raised; the message is theirs.
+
+    Cure: mend the site's trainer, or the check.
+    """
+
+    code = "SD-4010"
+
+
+@dataclass(frozen=True)
+class StepRequest:
+    """Tasks of one scatter: one per site, each with what the site is to get."""
+
+    workflow: str
+    step: int
+    task: Task
+    ids: tuple[str, ...]
+    sites: tuple[str, ...]
+    models: tuple[Shareable | None, ...]
+    policy: str
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a commit hands to the supervisor."""
+
+    workflow: str
+    step: int
+    state: Shareable | None
+    parts: Shareable | None
+    """The components' states as one COLLECTION."""
+    used: tuple[str, ...]
+    late: tuple[str, ...]
+    metrics: StepMetrics
+
+
+class Supervisor(Protocol):
+    """What a run asks of the process above it."""
+
+    def open_step(self, request: StepRequest) -> None:
+        """Record the tasks and send them; results come to `JobRun.on_result`."""
+
+    def reject(self, task_id: str, reason: str) -> None:
+        """Record that a result was refused."""
+
+    def commit(self, result: StepResult) -> Shareable | None:
+        """Record the step; returns when it exists, with the state as it is now kept."""
+
+    def pump(self, timeout_seconds: float | None) -> None:
+        """Handle what arrives, at least one thing unless the time is up first."""
+
+    def now(self) -> float:
+        """Seconds of a clock that never goes back."""
+
+
+@dataclass
+class _Call:
+    """One scatter that is under way."""
+
+    task: Task
+    ids: dict[str, str]
+    """Site → task id."""
+    check: Callable[[Result], None] | None
+    results: dict[str, Result] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+    def responses(self) -> Responses:
+        return Responses(tuple(self.ids), tuple(sorted(self.results)), self.lost)
+
+
+class JobRun(Run):
+    """The Run of a server's job process; `enter` readies it for one workflow after the other."""
+
+    def __init__(self, supervisor: Supervisor, context: Context, sites: Sequence[str], filters: Filters) -> None:
+        self.id = context.run_id
+        self.sites = tuple(sorted(sites))
+        self.context = context
+        self._supervisor = supervisor
+        self._filters = filters
+        self._gone: dict[str, Failure] = {}
+        self._calls: dict[str, _Call] = {}
+        self._numbers: Counter[tuple[str, str]] = Counter()
+        self._used: dict[str, Result] = {}
+        self._late: list[str] = []
+        self._state: Shareable | None = None
+        self._closed = -1
+        self.parts: Callable[[], Shareable | None] = lambda: None
+
+    def enter(self, workflow: str, closed: int, state: Shareable | None) -> None:
+        """Ready for a workflow whose last closed step is `closed` (-1: none), with the state committed there."""
+        self.context.workflow, self.context.step = workflow, -1
+        self._closed, self._state = closed, state
+        self._forget_step()
+
+    @property
+    def state(self) -> Shareable | None:
+        return self._state
+
+    @property
+    def rng(self) -> np.random.Generator:
+        return self.context.rng
+
+    def steps(self, count: int, start: int = 0) -> Iterator[int]:
+        first = max(start, self._closed + 1)
+        for step in range(first, start + count):
+            self._open(step)
+            self.context.notify("step_started", workflow=self.context.workflow, step=step)
+            yield step
+
+    def scatter(
+        self, task: Task, sites: Sequence[str] | None = None, policy: Policy | None = None, check: Callable[[Result], None] | None = None
+    ) -> Iterable[Result]:
+        rule = policy or SitesPolicy()
+        call = self._issue(task, tuple(sorted(self.sites if sites is None else sites)), rule.describe(), check)
+        self._wait_for(call, rule)
+        self._end(call)
+        return [call.results[site] for site in sorted(call.results)]
+
+    def send(self, task: Task, site: str) -> str:
+        call = self._issue(task, (site,), f"{site} must answer", None)
+        return call.ids[site]
+
+    def wait(self, task_id: str) -> Result:
+        call = self._calls[task_id]
+        self._wait_for(call, SitesPolicy())
+        self._end(call)
+        return next(iter(call.results.values()))
+
+    def commit(self, state: Shareable | None = None, metrics: Mapping[str, float] | None = None) -> None:
+        if self.context.step <= self._closed:
+            self._open(self._closed + 1)
+        sites = {result.site: result.metrics for result in self._used.values() if result.metrics}
+        numbers = StepMetrics({key: float(value) for key, value in (metrics or {}).items()}, sites)
+        where = (self.context.workflow, self.context.step)
+        self.context.notify("before_commit", workflow=where[0], step=where[1])
+        result = StepResult(*where, state, self.parts(), tuple(self._used), tuple(self._late), numbers)
+        kept = self._supervisor.commit(result)
+        self._state = kept if kept is not None else self._state
+        self._closed = self.context.step
+        self.context.notify("after_commit", workflow=where[0], step=where[1], state=self._state)
+        self.context.notify("step_ended", workflow=where[0], step=where[1])
+        self._forget_step()
+
+    def abort(self, reason: str) -> None:
+        raise RunAborted(reason)
+
+    # --- what arrives, called from pump -------------------------------------------------------------------------
+
+    def on_result(self, task_id: str, site: str, answer: Shareable | Failure, shared: Mapping[str, Any]) -> None:
+        """A site answered a task: filter and check it, or note why it is lost."""
+        call = self._calls.get(task_id)
+        if call is None or site in call.results:
+            self._late.append(task_id)
+            return
+        if isinstance(answer, Failure):
+            call.lost[site], call.failures[site] = f"failed: {answer}", answer
+            return
+        result = Result(site, call.task.name, answer, task_id, shared)
+        try:
+            call.results[site] = self._admitted(call, result)
+        except Exception as exc:
+            failure = Failure.of(exc, site=site)
+            call.lost[site], call.failures[site] = f"rejected: {failure.what}", failure
+            self._supervisor.reject(task_id, failure.what)
+            self.context.notify("result_rejected", result=result, reason=failure.what)
+
+    def on_site_gone(self, site: str, failure: Failure) -> None:
+        """Nothing more will come from a site for now."""
+        self._gone[site] = failure
+        for call in self._calls.values():
+            if site in call.ids and site not in call.results:
+                call.lost.setdefault(site, f"gone: {failure.what}")
+                call.failures.setdefault(site, failure)
+
+    def on_site_back(self, site: str) -> None:
+        """A site that was gone answers again."""
+        self._gone.pop(site, None)
+        for call in self._calls.values():
+            if call.lost.get(site, "").startswith("gone: "):
+                del call.lost[site]
+                call.failures.pop(site, None)
+
+    # --- one scatter --------------------------------------------------------------------------------------------
+
+    def _issue(self, task: Task, sites: tuple[str, ...], policy: str, check: Callable[[Result], None] | None) -> _Call:
+        if self.context.step <= self._closed:
+            self._open(self._closed + 1)
+        ids = {site: self._task_id(task.name, site) for site in sites}
+        models = [self._outgoing(task, site) for site in sites]
+        call = _Call(task, ids, check)
+        self._calls.update(dict.fromkeys(ids.values(), call))
+        step = (self.context.workflow, self.context.step)
+        self._supervisor.open_step(StepRequest(*step, task, tuple(ids.values()), sites, tuple(models), policy))
+        for site in sites:
+            self.context.notify("after_task_sent", task=task, site=site)
+        for site in self._gone.keys() & ids.keys():
+            self.on_site_gone(site, self._gone[site])
+        return call
+
+    def _task_id(self, task: str, site: str) -> str:
+        self._numbers[task, site] += 1
+        parts = (self.id, self.context.workflow, self.context.step, task, site, self._numbers[task, site], 1)
+        return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+
+    def _outgoing(self, task: Task, site: str) -> Shareable | None:
+        self.context.notify("before_task_sent", task=task, site=site)
+        if task.model is None:
+            return None
+        return self._filters.task(task, task.model, self._call_context(task.name, site))
+
+    def _admitted(self, call: _Call, result: Result) -> Result:
+        context = self._call_context(call.task.name, result.site)
+        context.shared.as_dict.update(result.shared)
+        self.context.notify("result_received", result=result)
+        admitted = replace(result, shareable=self._filters.result(call.task, result.shareable, context))
+        if call.check is not None:
+            with entered(context):
+                call.check(admitted)
+        self.context.notify("result_accepted", result=admitted)
+        return admitted
+
+    def _call_context(self, task: str, site: str) -> Context:
+        seed = derive_seed(self.context.seed, self.context.workflow, self.context.step, task, site)
+        return replace(self.context, task=task, seed=seed, _rng=None, shared=type(self.context.shared)(), local=type(self.context.local)())
+
+    def _wait_for(self, call: _Call, policy: Policy) -> None:
+        grace_ends: float | None = None
+        while True:
+            self.context.abort.check()
+            over = grace_ends is not None and self._supervisor.now() >= grace_ends
+            decision = policy.decide_after_grace(call.responses()) if over else policy.decide(call.responses())
+            if decision is Wait.DONE:
+                return
+            if decision is Wait.FAIL:
+                raise self._policy_failed(call, policy)
+            if decision is Wait.GRACE and grace_ends is None:
+                grace_ends = self._supervisor.now() + policy.grace_seconds
+            self._supervisor.pump(None if grace_ends is None or over else max(0.0, grace_ends - self._supervisor.now()))
+
+    def _policy_failed(self, call: _Call, policy: Policy) -> Exception:
+        """The first cause wins: one site's own failure is named with its code and line, not buried in the policy's."""
+        responses = call.responses()
+        return PolicyFailed(
+            call.task.name, policy.describe(), responses, first=next((call.failures[s] for s in sorted(call.failures)), None)
+        )
+
+    def _end(self, call: _Call) -> None:
+        for site, task_id in call.ids.items():
+            self._calls.pop(task_id, None)
+            if site in call.results:
+                self._used[task_id] = call.results[site]
+
+    def _open(self, step: int) -> None:
+        self._forget_step()
+        self.context.step = step
+        self.context.seed_rng(derive_seed(self.context.seed, self.context.workflow, step))
+
+    def _forget_step(self) -> None:
+        self._numbers.clear()
+        self._used.clear()
+        self._late.clear()
