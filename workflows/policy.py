@@ -45,14 +45,13 @@ class PolicyMalformed(ComponentError):
 
 
 class SitesPolicy(Policy):
-    """Waits for certain sites; pending ones get a period of grace once the step could end.
+    """Waits for certain sites; pending ones get a period of grace once the step could end. What comes later is discarded.
 
     Args:
         require: "all" that were asked, a number of them, or the names of those that must answer.
         grace_seconds: how long the others are waited for when enough have answered.
         on_missing: what happens when the requirement can no longer be met: the run fails at once, or the step
             goes on waiting for those who may still answer and ends with what there is. Nothing at all is always a failure.
-        late: what becomes of a result that comes after its step has ended.
     """
 
     def __init__(
@@ -61,14 +60,12 @@ class SitesPolicy(Policy):
         *,
         grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 60.0,
         on_missing: Literal["fail", "continue"] = "fail",
-        late: Literal["discard", "next_step"] = "discard",
     ) -> None:
         if require in (0, []) or (isinstance(require, int) and require < 1) or grace_seconds < 0:
             raise PolicyMalformed(f"wanted require >= 1 and grace_seconds >= 0, got {require!r} and {grace_seconds!r}")
         self.require = require
         self.grace_seconds = grace_seconds
         self.on_missing = on_missing
-        self.late = late
 
     def decide(self, responses: Responses) -> Wait:
         if self._is_met(responses, responses.answered):
@@ -87,8 +84,7 @@ class SitesPolicy(Policy):
 
     def describe(self) -> str:
         missing = "the run fails" if self.on_missing == "fail" else "it goes on with the sites that answer"
-        late = "is discarded" if self.late == "discard" else "counts in the next step"
-        return f"every step needs {self._needed()}; if that becomes impossible, {missing}; a result that comes too late {late}"
+        return f"every step needs {self._needed()}; if that becomes impossible, {missing}; a result that comes too late is discarded"
 
     def _is_met(self, responses: Responses, sites: Sequence[str]) -> bool:
         if self.require == "all":

@@ -122,7 +122,7 @@ def test_flares_other_names_resolve_with_their_arguments(plugins: Plugins, path:
 def test_a_policy_is_written_in_json(plugins: Plugins) -> None:
     components = Components(plugins, file="config.json")
     planned = components.add({"name": "SitesPolicy", "args": {"require": ["site-1"], "on_missing": "continue"}}, "policy")
-    components.add({"name": "SitesPolicy", "args": {"require": "most", "late": "never"}}, "wrong")
+    components.add({"name": "SitesPolicy", "args": {"require": "most", "on_missing": "never"}}, "wrong")
     components.check()
 
     assert planned is not None

@@ -44,19 +44,17 @@ def test_a_policy_does_what_its_sentence_says(require: Any, on_missing: Literal[
     assert policy.decide_after_grace(state) is (Wait.DONE if expected is Wait.GRACE else expected)
 
 
-DISCARD, FAIL = "is discarded", "the run fails"
 SENTENCES = [
-    (SitesPolicy(), "all its sites", FAIL, DISCARD),
-    (SitesPolicy(2, grace_seconds=10), "2 of its sites, then waits 10 s for the others", FAIL, DISCARD),
-    (SitesPolicy(["a"], on_missing="continue"), "a, then waits 60 s for the others", "it goes on with the sites that answer", DISCARD),
-    (SitesPolicy([*"abc"], grace_seconds=0), "a, b and c, and does not wait for others", FAIL, DISCARD),
-    (SitesPolicy(late="next_step"), "all its sites", FAIL, "counts in the next step"),
+    (SitesPolicy(), "all its sites", "the run fails"),
+    (SitesPolicy(2, grace_seconds=10), "2 of its sites, then waits 10 s for the others", "the run fails"),
+    (SitesPolicy(["a"], on_missing="continue"), "a, then waits 60 s for the others", "it goes on with the sites that answer"),
+    (SitesPolicy([*"abc"], grace_seconds=0), "a, b and c, and does not wait for others", "the run fails"),
 ]
 
 
-@pytest.mark.parametrize(("policy", "needed", "missing", "late"), SENTENCES)
-def test_the_sentence(policy: SitesPolicy, needed: str, missing: str, late: str) -> None:
-    words = f"every step needs {needed}; if that becomes impossible, {missing}; a result that comes too late {late}"
+@pytest.mark.parametrize(("policy", "needed", "missing"), SENTENCES)
+def test_the_sentence(policy: SitesPolicy, needed: str, missing: str) -> None:
+    words = f"every step needs {needed}; if that becomes impossible, {missing}; a result that comes too late is discarded"
 
     assert policy.describe() == words
 
