@@ -241,7 +241,7 @@ class ObserverHooks:
 
     @_observe_hook
     def metric_logged(self, name: str, value: Any, step: int, site: str) -> None:
-        """When job code logs a metric: a number, a dict of numbers or a text. The site it happens at."""
+        """When job code logs a metric (a number, a dict of numbers or a text): at the site at once, at the server when it arrives."""
 
     @_observe_hook
     def fatal_error(self, failure: Failure) -> None:

@@ -14,22 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from ...kernel.errors import SpecError, SundogError
-from ...kernel.findings import SpecErrors, UnknownKey
-from ...kernel.importing import did_you_mean
+from ...kernel.findings import SpecErrors
 from ...kernel.observers import Observers
 from ...kernel.plugins import plugins
 from ...kernel.roles import Executor, Filter, Tracker, Workflow
-from ...kernel.spec_reader import MalformedSpec, Planned
+from ...kernel.spec_reader import MalformedSpec, Planned, scalars
 from ...kernel.specs import Components
 from ...workflows.filtering import Filters
 from ..workspace.job_folder import read_config
 
 _KNOWN_KEYS = {
-    "server": {"format_version", "server", "task_data_filters", "task_result_filters", "components", "workflows"},
-    "site": {"format_version", "client", "task_data_filters", "task_result_filters", "components", "executors"},
+    "server": ("format_version", "task_data_filters", "task_result_filters", "components", "workflows"),
+    "site": ("format_version", "task_data_filters", "task_result_filters", "components", "executors"),
 }
-_NOT_NEEDED = {"server", "client", "handlers"}
-"""FLARE's timing settings: read by nobody here, no mistake either."""
+_NOT_NEEDED = {
+    "server": "links have a heartbeat of their own, and tasks are pushed",
+    "client": "links have a heartbeat of their own, and tasks are pushed",
+    "handlers": "every component with observer hooks is told of events",
+}
+"""Keys of FLARE 2.1 → why nobody reads them here."""
 CONFIG_NAMES = {"server": "config_fed_server", "site": "config_fed_client"}
 
 
@@ -65,11 +68,15 @@ class AppPlan:
     executors: list[tuple[list[str], Planned]] = field(default_factory=list)
     data_filters: list[tuple[list[str], list[Planned]]] = field(default_factory=list)
     result_filters: list[tuple[list[str], list[Planned]]] = field(default_factory=list)
-    findings: list[SundogError] = field(default_factory=list)
 
     def check(self) -> list[SundogError]:
         """All that is wrong with it."""
-        return [*self.findings, *self.parts.check()]
+        return self.parts.check()
+
+    @property
+    def notes(self) -> list[str]:
+        """What is left out because it is not needed here."""
+        return self.parts.findings.notes
 
     @property
     def tasks(self) -> set[str]:
@@ -100,8 +107,7 @@ class App:
 def plan_app(folder: Path, role: str, prepare: Callable[[str], object] = lambda _label: None) -> AppPlan:
     """Read `folder/config` for a role ("server" or "site"). Its custom/ must be importable (see `custom_code`)."""
     document, file = read_config(folder / "config", CONFIG_NAMES[role])
-    variables = {key: value for key, value in document.items() if isinstance(value, str | int | float | bool)}
-    parts = Components(plugins(), file=file, variables=variables, prepare=prepare)
+    parts = Components(plugins(), file=file, variables=scalars(document), prepare=prepare)
     plan = AppPlan(file, parts)
     for index, spec in enumerate(_items(plan, document, "components")):
         parts.add(spec, f"components[{index}]", has_id=True)
@@ -113,7 +119,8 @@ def plan_app(folder: Path, role: str, prepare: Callable[[str], object] = lambda 
         _plan_executor(plan, entry, f"executors[{index}]")
     plan.data_filters = list(_plan_filters(plan, document, "task_data_filters"))
     plan.result_filters = list(_plan_filters(plan, document, "task_result_filters"))
-    _refuse_unread(plan, document, role)
+    known = (*_KNOWN_KEYS[role], *parts.variables_read)
+    parts.findings.check_keys(document, known, "", _NOT_NEEDED)
     return plan
 
 
@@ -121,7 +128,7 @@ def _items(plan: AppPlan, document: Mapping[str, Any], key: str) -> list[Any]:
     found = document.get(key, [])
     if isinstance(found, list):
         return found
-    plan.findings.append(MalformedSpec(f"wanted a list, got {type(found).__name__}", where=f"{plan.file}: {key}"))
+    plan.parts.findings.add(MalformedSpec, key, f"wanted a list, got {type(found).__name__}")
     return []
 
 
@@ -129,7 +136,7 @@ def _tasks_of(plan: AppPlan, entry: Any, at: str) -> list[str]:
     tasks = entry.get("tasks") if isinstance(entry, dict) else None
     if isinstance(tasks, list) and tasks and all(isinstance(task, str) for task in tasks):
         return tasks
-    plan.findings.append(MalformedSpec(f"wanted a list of task names, got {tasks!r}", where=f"{plan.file}: {at}.tasks"))
+    plan.parts.findings.add(MalformedSpec, f"{at}.tasks", f"wanted a list of task names, got {tasks!r}")
     return []
 
 
@@ -137,7 +144,7 @@ def _plan_executor(plan: AppPlan, entry: Any, at: str) -> None:
     tasks = _tasks_of(plan, entry, at)
     taken = sorted(plan.tasks & set(tasks))
     if taken:
-        plan.findings.append(TaskTaken(f"another executor serves {', '.join(taken)} already", where=f"{plan.file}: {at}.tasks"))
+        plan.parts.findings.add(TaskTaken, f"{at}.tasks", f"another executor serves {', '.join(taken)} already")
     planned = plan.parts.add(entry.get("executor") if isinstance(entry, dict) else None, f"{at}.executor", Executor)
     if planned is not None and tasks:
         plan.executors.append((tasks, planned))
@@ -150,13 +157,6 @@ def _plan_filters(plan: AppPlan, document: Mapping[str, Any], key: str) -> Itera
         specs = entry.get("filters", []) if isinstance(entry, dict) else []
         planned = [plan.parts.add(spec, f"{at}.filters[{number}]", Filter) for number, spec in enumerate(specs)]
         yield tasks, [one for one in planned if one is not None]
-
-
-def _refuse_unread(plan: AppPlan, document: Mapping[str, Any], role: str) -> None:
-    known = _KNOWN_KEYS[role] | _NOT_NEEDED | plan.parts.variables_read
-    for key in document:
-        if key not in known:
-            plan.findings.append(UnknownKey(f"nobody reads this key{did_you_mean(key, known)}", where=f"{plan.file}: {key}"))
 
 
 def build_app(plan: AppPlan) -> App:
@@ -196,6 +196,7 @@ def _chains(plan: AppPlan, entries: list[tuple[list[str], list[Planned]]]) -> di
 @contextmanager
 def custom_code(folder: Path) -> Iterator[None]:
     """Make an app's custom/ importable for a block; afterwards its modules are forgotten, so that another job may have the same names."""
+    plugins()  # first: a package that lies in custom/ must not be taken for an installed plugin
     custom = str((folder / "custom").resolve())
     sys.path.insert(0, custom)
     try:

@@ -78,7 +78,7 @@ class ProcessChannel:
                     self.job.on_arrival(message)
                     self._mailbox.post(partial(self.job.on, message, bytes(body)))
         except SundogError as exc:
-            log.error("supervisor_lost", reason=exc.what)
+            log.warning("supervisor_lost", reason=exc.what)
             os._exit(SUPERVISOR_LOST)  # the main thread may be deep in user code
 
 

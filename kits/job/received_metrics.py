@@ -24,7 +24,7 @@ class ReceivedMetrics:
         self._trackers: list[Tracker] = []
         self.faults: list[Failure] = []
         for tracker in trackers:
-            self._guarded(tracker, lambda one: self._begin(one))
+            self._guarded(tracker, self._begin)
 
     def _begin(self, tracker: Tracker) -> None:
         tracker.open(self._context.folder)
@@ -51,7 +51,7 @@ class ReceivedMetrics:
     def _guarded(self, tracker: Tracker, act: Callable[[Tracker], None]) -> None:
         try:
             act(tracker)
-        except Exception as exc:  # a stranger's code: counted and reported, never the job's end
+        except Exception as exc:  # noqa: BLE001  # a stranger's code: counted and reported, never the job's end
             failure = Failure.of(exc, site="server", component=type(tracker).__name__)
             log.warning("tracker_failed", tracker=type(tracker).__name__, error=failure.what)
             self.faults.append(failure)

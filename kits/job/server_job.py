@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from ...components.seeding import seed_generators
 from ...kernel.blobs import Blob
 from ...kernel.context import Context, RunAborted, derive_seed, entered
 from ...kernel.errors import Failure
@@ -26,8 +27,8 @@ from .app import App, build_app, custom_code, plan_app
 from .mailbox import Mailbox
 from .payloads import Sender, receive_shareable, unpack
 from .received_metrics import ReceivedMetrics
-from .seeding import limit_torch_threads, seed_generators
 from .states import component_states, restore_states
+from .threads import limit_torch_threads
 
 log = structlog.get_logger()
 
@@ -87,7 +88,7 @@ class ServerJob:
                 aborted = self.context.abort.reason or exc.what
             except PolicyFailed as exc:
                 failure = exc.failure()
-            except Exception as exc:  # a stranger's code
+            except Exception as exc:  # noqa: BLE001  # a stranger's code
                 failure = Failure.of(exc, site="server", component=self.context.workflow)
         self._end(failure, aborted)
 
@@ -118,8 +119,10 @@ class ServerJob:
             seed_generators(derive_seed(start.seed, name))
             log.info("workflow_started", workflow=name, after_step=committed.step)
             self.context.notify("workflow_started", workflow=name)
-            workflow.run(run)
-            self.context.notify("workflow_ended", workflow=name)
+            try:
+                workflow.run(run)
+            finally:
+                self.context.notify("workflow_ended", workflow=name)
 
     def _build(self, start: say.StartDocument) -> App:
         def prepare(label: str) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from ...components.executors.script import ScriptExecutor
+from ...components.seeding import seed_generators
 from ...components.trackers.metrics_log import MetricsLog
 from ...kernel.context import Abort, Context, RunAborted, Values, derive_seed, entered
 from ...kernel.errors import Failure, JobError
@@ -26,8 +27,8 @@ from ..handover import messages as say
 from .app import App, build_app, custom_code, plan_app
 from .mailbox import Mailbox
 from .payloads import Sender, open_blob, receive_shareable, unpack
-from .seeding import limit_torch_threads, seed_generators
 from .server_job import Channel
+from .threads import limit_torch_threads
 
 log = structlog.get_logger()
 
@@ -93,7 +94,7 @@ class SiteJob:
             with scratch(folder / "out"), entered(self.context):
                 self._app = self._build(start)
                 self.context.notify("run_started", ctx=self.context)
-        except Exception as exc:  # a stranger's constructor
+        except Exception as exc:  # noqa: BLE001  # a stranger's constructor
             self._channel.send(say.Ready(Failure.of(exc, site=start.name)))
             return
         self._channel.send(say.Ready())
@@ -136,9 +137,10 @@ class SiteJob:
     def _drive(self, script: ScriptExecutor) -> None:
         self._is_driven = True
         try:
-            with scratch(self.context.folder / "out"):
+            with scratch(self.context.folder / "out"), entered(self.context):
+                self._begin(script)
                 script.drive(self)
-        except Exception as exc:  # the user's script
+        except Exception as exc:  # noqa: BLE001  # the user's script
             self._fail(exc)
         finally:
             self._is_driven = False
@@ -166,7 +168,7 @@ class SiteJob:
                     context.notify("before_task_execution", task=task, ctx=context)
                     result = executor.execute(task, context)
                 self._finish(message, task, context, result)
-            except Exception as exc:  # the user's code
+            except Exception as exc:  # noqa: BLE001  # the user's code
                 self._hand = self._hand or (message, Task(message.name), self.context)
                 self._fail(exc)
 
@@ -240,5 +242,5 @@ class SiteJob:
 def _quietly(call: Callable[[Context], None], context: Context) -> None:
     try:
         call(context)
-    except Exception as exc:  # a stranger's code, at the very end
+    except Exception as exc:  # noqa: BLE001  # a stranger's code, at the very end
         log.warning("executor_stop_failed", error=str(exc))

@@ -92,7 +92,7 @@ class Commands:
     async def _site_status(self, site: str) -> list[dict[str, Any]]:
         """One row for each of its runs; one that says so when it has none, or does not answer."""
         try:
-            said = await self._server.ask(site, "status", {}, SITE_ANSWER_SECONDS)
+            said = await self._server.questions.ask(site, "status", {}, SITE_ANSWER_SECONDS)
         except AdminError:
             return [{"client": site, "app_name": "", "job_id": "", "status": "No Reply"}]
         rows = [{"client": site, "app_name": self._app_name(one["job_id"]), **one} for one in said["runs"]]
@@ -109,8 +109,8 @@ class Commands:
         request = str(arguments["request"])
         limits = Limits(self._server.kit.limits.max_job_files, self._server.kit.limits.max_job_bytes)
         manifest = decode_manifest(msgspec.msgpack.encode([arguments["files"]]), limits)
-        async with self._server.submitting:  # the same request, sent again by a second console, waits for the first
-            known = self._server.table.by_request(request)
+        async with self._server.jobs.submitting:  # the same request, sent again by a second console, waits for the first
+            known = self._server.jobs.table.by_request(request)
             if known is None:
                 known = await self._take_in(link, request, manifest, str(arguments.get("name", "")))
         return {"job_id": known.id}
@@ -119,13 +119,13 @@ class Commands:
         incoming = self._server.workspace.jobs / f".{request}" / (name or "job")
         try:
             await fetch_folder(link, manifest, incoming)
-            return await self._server.take_in(incoming, request=request, submitter=link.peer.name)
+            return await self._server.jobs.take_in(incoming, request=request, submitter=link.peer.name)
         finally:
             shutil.rmtree(incoming.parent, ignore_errors=True)
 
     async def list_jobs(self, _link: Link, arguments: Arguments) -> dict[str, Any]:
         """Jobs, the newest first."""
-        jobs = self._server.table.listing(str(arguments.get("name_prefix", "")), str(arguments.get("id_prefix", "")))
+        jobs = self._server.jobs.table.listing(str(arguments.get("name_prefix", "")), str(arguments.get("id_prefix", "")))
         return {"jobs": [self._row(job, detailed=bool(arguments.get("detailed"))) for job in jobs]}
 
     def _row(self, job: Job, *, detailed: bool) -> dict[str, Any]:
@@ -140,26 +140,26 @@ class Commands:
 
     async def get_job_report(self, _link: Link, arguments: Arguments) -> dict[str, Any]:
         """What came out, or how far it is."""
-        return as_document(self._server.report(self._server.table.find(str(arguments["job_id"]))))
+        return as_document(self._server.jobs.report(self._server.jobs.table.find(str(arguments["job_id"]))))
 
     async def watch_job(self, _link: Link, arguments: Arguments) -> dict[str, Any]:
         """The report, once it says more than what the asker has seen; at once if it does already."""
-        job_id = self._server.table.find(str(arguments["job_id"])).id
+        job_id = self._server.jobs.table.find(str(arguments["job_id"])).id
         seen = (arguments.get("status"), arguments.get("rounds"), arguments.get("waits_for"))
-        return as_document(await self._server.next_report(job_id, seen))
+        return as_document(await self._server.jobs.next_report(job_id, seen))
 
     async def abort_job(self, link: Link, arguments: Arguments) -> dict[str, Any]:
         """End a job; answers when it has ended."""
-        job = self._server.table.find(str(arguments["job_id"]))
+        job = self._server.jobs.table.find(str(arguments["job_id"]))
         await self._server.abort_job(job, f"aborted by {link.peer.name}")
         return {"job_id": job.id, "status": str(Status.ABORTED)}
 
     async def download_job(self, link: Link, arguments: Arguments) -> dict[str, Any]:
         """Offer the files of a job and its result."""
-        job = self._server.table.find(str(arguments["job_id"]))
+        job = self._server.jobs.table.find(str(arguments["job_id"]))
         if not job.status.is_end:
             raise StillRunning(f"the job is {job.status}", where=job.id)
-        parts = {"job": self._server.job_folder(job.id), "workspace": self._server.workspace.run(job.id).root}
+        parts = {"job": self._server.jobs.folder(job.id), "workspace": self._server.workspace.run(job.id).root}
         manifests = {}
         for name, root in parts.items():
             manifest = await asyncio.to_thread(manifest_of, root, Limits(10**6, 2**60)) if root.is_dir() else Manifest(())

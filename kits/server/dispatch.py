@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -63,23 +63,37 @@ class Dispatched:
     tokens: dict[str, str]
 
 
+class JobList(Protocol):
+    """What the dispatcher needs of the server's jobs."""
+
+    table: JobTable
+
+    def prepare(self, job: Job) -> Prepared:
+        """Read a job anew."""
+
+    def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
+        """Bring a job to its next state."""
+
+    def moved(self, job_id: str = "") -> None:
+        """Tell those who watch."""
+
+
 class Dispatcher:
     """Brings waiting jobs to run."""
 
     def __init__(
         self,
-        table: JobTable,
+        jobs: JobList,
         scheduler: Scheduler,
         *,
         links: Callable[[], dict[str, Link]],
-        prepare: Callable[[Job], Prepared],
         start: Callable[[Dispatched], None],
     ) -> None:
         """`links()` gives the sites that are connected; `start` begins a run at the server."""
-        self._table = table
+        self._jobs = jobs
+        self._table = jobs.table
         self._scheduler = scheduler
         self._links = links
-        self._prepare = prepare
         self._start = start
         self._wake = asyncio.Event()
         self._answers: dict[tuple[str, str, type[Message]], asyncio.Future[Any]] = {}
@@ -95,6 +109,7 @@ class Dispatcher:
             self._wake.clear()
             while await self._start_one():
                 pass
+            self._jobs.moved()
             for place, job in enumerate(self._table.in_state(Status.SUBMITTED)):
                 if not job.waits_for:
                     self._table.wait(job.id, f"waits in the queue, place {place + 1}")
@@ -112,7 +127,7 @@ class Dispatcher:
     async def _try(self, job_id: str) -> None:
         job = self._table.find(job_id)
         try:
-            prepared = self._prepare(job)
+            prepared = self._jobs.prepare(job)
             tokens = await self._reserve(job, prepared.folder.meta)
             if tokens is not None and self._table.find(job_id).status is Status.SUBMITTED:
                 await self._dispatch(Dispatched(job, prepared, tokens))
@@ -120,7 +135,7 @@ class Dispatcher:
             log.warning("job_not_started", job=job_id, code=exc.code, error=exc.what)
             if not self._table.find(job_id).status.is_end:
                 failure = exc.failure if hasattr(exc, "failure") else Failure.of(exc)
-                await self._table.change(job_id, Status.EXECUTION_EXCEPTION, str(failure), failure=msgspec.to_builtins(failure))
+                await self._jobs.change(job_id, Status.EXECUTION_EXCEPTION, str(failure), failure=msgspec.to_builtins(failure))
 
     # --- Check --------------------------------------------------------------------------------------------------
 
@@ -178,7 +193,7 @@ class Dispatcher:
 
     async def _dispatch(self, dispatched: Dispatched) -> None:
         job, tokens = dispatched.job, dispatched.tokens
-        await self._table.change(job.id, Status.DISPATCHED, sites=sorted(tokens))
+        await self._jobs.change(job.id, Status.DISPATCHED, sites=sorted(tokens))
         links = {site: link for site, link in self._links().items() if site in tokens}
         results = await asyncio.gather(*(self._deploy(dispatched, link) for link in links.values()), return_exceptions=True)
         for site, result in zip(links, results, strict=True):

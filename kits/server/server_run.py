@@ -166,9 +166,7 @@ class ServerRun(RunState):
         if self.phase in (Phase.ENDING, Phase.ENDED):
             return [], [Send(event.site, RunEnded(self.run, self.outcome.status if self.outcome else ""))]
         has = {*event.working, *event.kept}
-        for task in self.tasks.values():
-            if task.open.site == event.site and not task.verdict and task.received is None and task.open.task_id not in has:
-                actions.append(self._send_task(task.open, task.workflow, task.step))
+        actions += [self._send_task(t.open, t.workflow, t.step) for t in self._open_tasks(event.site) if t.open.task_id not in has]
         return [], actions
 
     def _site_down(self, event: ev.SiteDown) -> ev.Decision:
@@ -184,7 +182,7 @@ class ServerRun(RunState):
     def _site_cannot(self, event: ev.SiteCannot) -> ev.Decision:
         """A site's job process cannot go on: each of its open tasks fails, and so will later ones."""
         self.excluded[event.site] = event.failure
-        mine = [t for t in self.tasks.values() if t.open.site == event.site and t.received is None and not t.verdict]
+        mine = self._open_tasks(event.site)
         records = [ResultReceived("", t.open.task_id, event.site, None, b"", event.failure, event.at) for t in mine]
         return list(records), [Tell(_result_for(record)) for record in records]
 
@@ -220,9 +218,11 @@ class ServerRun(RunState):
         stop: list[Action] = [StopJob(event.reason, grace_seconds=2.0)]
         return [], [*(Send(site, AbortRun(self.run, event.reason)) for site in sorted(self.connected)), *stop]
 
-    def _settle(self, status: Status, failure: Failure | None, reason: str, at: float) -> None:
-        if self.outcome is None:
-            self.outcome, self.phase = RunFinished("", status, failure, reason, at), Phase.ENDING
+    def _settle(self, status: Status, failure: Failure | None, reason: str, at: float) -> RunFinished:
+        """The first outcome stays."""
+        self.outcome = self.outcome or RunFinished("", status, failure, reason, at)
+        self.phase = Phase.ENDING
+        return self.outcome
 
     def _job_died(self, event: ev.JobDied) -> ev.Decision:
         if self.phase is Phase.ENDED:
@@ -230,15 +230,19 @@ class ServerRun(RunState):
         self.deaths += 1
         if self.outcome is None and self.deaths < MAX_DEATHS:
             return [], [Launch()]
-        if self.outcome is None:
+        outcome = self.outcome
+        if outcome is None:
             what = f"the server's job process ended {self.deaths} times without progress: {event.how or 'exit without a result'}"
             failure = replace_site(Failure.of(JobProcessDied(f"{what}; last words: {event.last_words}")), "server")
-            self._settle(Status.EXECUTION_EXCEPTION, failure, str(failure), event.at)
-        assert self.outcome is not None
-        ends: list[Action] = [Send(site, RunEnded(self.run, self.outcome.status)) for site in sorted(self.connected)]
-        return [self.outcome], [*ends, EndRun(self.outcome)]
+            outcome = self._settle(Status.EXECUTION_EXCEPTION, failure, str(failure), event.at)
+        ends: list[Action] = [Send(site, RunEnded(self.run, outcome.status)) for site in sorted(self.connected)]
+        return [outcome], [*ends, EndRun(outcome)]
 
     # --- pieces -------------------------------------------------------------------------------------------------
+
+    def _open_tasks(self, site: str) -> list[TaskState]:
+        """What a site still owes."""
+        return [t for t in self.tasks.values() if t.open.site == site and t.received is None and not t.verdict]
 
     def _send_task(self, task: OpenTask, workflow: str, step: int) -> Send:
         body = TaskFor(self.run, task.task_id, task.name, workflow, step, task.site, task.seed, task.deadline_seconds, task.payload)

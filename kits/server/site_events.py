@@ -48,7 +48,7 @@ class SiteEvents(Handler):
             self._server.dispatcher.site_lost(link.peer.name)
             for program in self._server.runs_with(link.peer.name):
                 program.site_down(link.peer.name)
-            self._server.moved()
+            self._server.jobs.moved()
 
     def message(self, link: Link, message: Message, body: memoryview) -> None:
         if link.peer.role == "admin":
@@ -68,7 +68,7 @@ class SiteEvents(Handler):
             case Grew():
                 self._on_grew(link, message)
             case Answer():
-                self._server.answered(message, bytes(body))
+                self._server.questions.answered(message, bytes(body))
             case _:
                 log.warning("unexpected_message", site=site, message=type(message).__name__)
 
@@ -81,7 +81,7 @@ class SiteEvents(Handler):
         for run in said:
             link.send(RunEnded(run, "the server does not run it"))
         self._server.dispatcher.look()
-        self._server.moved()
+        self._server.jobs.moved()
 
     def _on_started(self, site: str, message: Started | SiteFailed) -> None:
         program = self._server.runs.get(message.run)

@@ -68,13 +68,16 @@ class _Channel(Connection):
         self._mailbox.post(lambda: self._deliver(message, bytes(body)))
 
     def _deliver(self, message: Message, body: bytes) -> None:
-        if self.job.is_done:
+        if self._is_over():
             return
         with generators_preserved() if self._is_site else nullcontext():
             self.job.on(message, body)
-        if self.job.is_done:
+        if self._is_over():
             self._loop.call_soon_threadsafe(self._said.put_nowait, None)
             self._end()
+
+    def _is_over(self) -> bool:
+        return self.job.is_done
 
     async def receive(self) -> Frame:
         frame = await self._said.get()

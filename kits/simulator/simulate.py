@@ -146,12 +146,12 @@ class _Simulation:
         copy = self._root / "server" / "transfer" / self._job.resolve().name
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self._job, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        job = await server.take_in(copy, seed=self._seed)
+        job = await server.jobs.take_in(copy, seed=self._seed)
         loop = asyncio.get_running_loop()
         self._abort = partial(loop.call_soon_threadsafe, server.start_abort, job.id, "interrupted")
         seen: tuple[str, int] = ("", 0)
         while True:
-            report = await server.next_report(job.id, seen)
+            report = await server.jobs.next_report(job.id, seen)
             seen = (report.status, len(report.rounds))
             if self._watch is not None:
                 self._watch(report)

@@ -7,7 +7,6 @@ program around it feeds what it finds there with `kept`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...kernel.errors import Failure, JobError
@@ -78,15 +77,37 @@ class SiteRun:
         """What to tell a server that does not know what this site holds."""
         return RunSync(self.run, list(self.waiting), list(self.kept))
 
-    def on(self, event: ev.Event) -> list[Action]:
+    def on(self, event: ev.Event) -> list[Action]:  # noqa: C901, PLR0911, PLR0912  # a table, one line an event
         """What to do."""
-        handlers: dict[type, Callable[..., list[Action]]] = {
-            ev.TaskCame: self._task_came, ev.ModelHere: self._model_here, ev.ModelFailed: self._model_failed,
-            ev.JobStarted: self._job_started, ev.JobAnswered: self._job_answered, ev.ResultKept: self._result_kept,
-            ev.JobDied: self._job_died, ev.LinkUp: self._link_up, ev.LinkDown: self._link_down, ev.StoredHeard: self._stored_heard,
-            ev.VerdictHeard: self._verdict_heard, ev.TaskAborted: self._task_aborted, ev.GraceOver: self._grace_over, ev.RunOver: self._run_over,
-        }  # fmt: skip
-        return handlers[type(event)](event)
+        match event:
+            case ev.TaskCame():
+                return self._task_came(event)
+            case ev.ModelHere():
+                return self._model_here(event)
+            case ev.ModelFailed():
+                return self._model_failed(event)
+            case ev.JobStarted():
+                return self._job_started(event)
+            case ev.JobAnswered():
+                return self._job_answered(event)
+            case ev.ResultKept():
+                return self._result_kept(event)
+            case ev.JobDied():
+                return self._job_died(event)
+            case ev.LinkUp():
+                return self._link_up(event)
+            case ev.LinkDown():
+                return self._link_down(event)
+            case ev.StoredHeard():
+                return self._stored_heard(event)
+            case ev.VerdictHeard():
+                return self._verdict_heard(event)
+            case ev.TaskAborted():
+                return self._task_aborted(event)
+            case ev.GraceOver():
+                return self._grace_over(event)
+            case ev.RunOver():
+                return self._run_over(event)
 
     def _task_came(self, event: ev.TaskCame) -> list[Action]:
         task = event.task

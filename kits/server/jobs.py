@@ -1,0 +1,123 @@
+"""What does the server know of its jobs, and who is told when that changes?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...kernel.observers import Observers
+from ...kernel.plugins import plugins
+from ...kernel.records import Status
+from ..supervisor.tasks import Tasks
+from ..workspace.folders import Workspace
+from ..workspace.job_folder import read_job
+from ..workspace.job_meta import JobMeta
+from ..workspace.job_state import Job, JobTable
+from ..workspace.kit import ServerKit
+from ..workspace.manifest import Limits, manifest_of
+from .dispatch import Prepared
+from .report import JobReport, job_report, read_report
+from .run_program import ServerRunProgram
+
+
+class Jobs:
+    """The jobs of a server: taken in, reported on, watched.
+
+    Args:
+        runs: the runs that live now, by job id.
+    """
+
+    def __init__(self, workspace: Workspace, kit: ServerKit, table: JobTable, runs: Mapping[str, ServerRunProgram]) -> None:
+        self.table = table
+        self.submitting = asyncio.Lock()
+        """Held while a submission is taken in, so that the same request, sent twice, makes one job."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a job has a new state."""
+        self._workspace = workspace
+        self._limits = Limits(kit.limits.max_job_files, kit.limits.max_job_bytes)
+        self._runs = runs
+        self._news = asyncio.Condition()
+        self._tasks = Tasks("jobs")
+        self._observers = Observers()
+        for name, module in plugins().watchers.items():
+            self._observers.register(module, name)
+
+    def folder(self, job_id: str) -> Path:
+        """Where a job lies as it was submitted."""
+        return self._workspace.jobs / job_id
+
+    async def take_in(self, folder: Path, *, request: str = "", submitter: str = "", seed: int | None = None) -> Job:
+        """Check a job's folder, move it into the store, and let it wait for its turn.
+
+        Raises:
+            JobRefused, NoJob: it is no valid job.
+        """
+        read = await asyncio.to_thread(read_job, folder)
+        meta = read.meta if seed is None else read.meta.replace(seed=seed)
+        content = (await asyncio.to_thread(manifest_of, folder, self._limits)).sha256
+        document = msgspec.to_builtins(meta)
+        job, durable = self.table.submit(document, request=request, content=content, extra={"submitter": submitter})
+        await asyncio.to_thread(folder.rename, self.folder(job.id))
+        await durable
+        self.moved(job.id)
+        return job
+
+    def prepare(self, job: Job) -> Prepared:
+        """A job that is about to be dispatched, read anew. Raises: JobRefused when its folder was damaged."""
+        folder = read_job(self.folder(job.id))
+        meta = msgspec.convert(dict(job.meta), JobMeta)  # as submitted: a seed may have been given with it
+        return Prepared(replace(folder, meta=meta), manifest_of(folder.root, self._limits))
+
+    def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
+        """Bring a job to its next state; see JobTable.change."""
+        durable = self.table.change(job_id, status, reason, **extra)
+        self.moved(job_id)
+        return durable
+
+    def report(self, job: Job) -> JobReport:
+        """What came out of a job, or how far it is."""
+        path, program = self._workspace.run(job.id).report, self._runs.get(job.id)
+        if program is None and path.exists():
+            return msgspec.structs.replace(read_report(path), status=str(job.status), reason=job.reason)
+        return job_report(job, program.run if program is not None else None, time.time())
+
+    async def next_report(self, job_id: str, seen: tuple[Any, ...]) -> JobReport:
+        """The report of a job once it says more than (status, number of rounds, what it waits for), as far as those are given."""
+
+        def now() -> JobReport:
+            return self.report(self.table.find(job_id))
+
+        def is_news() -> bool:
+            report = now()
+            return (report.status, len(report.rounds), report.waits_for)[: len(seen)] != seen
+
+        async with self._news:
+            await self._news.wait_for(is_news)
+        return now()
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds; it is looked at whenever something moves."""
+        async with self._news:
+            await self._news.wait_for(condition)
+
+    def moved(self, job_id: str = "") -> None:
+        """Something changed: a job's state if it is named, else a site or a step. Who waits looks again."""
+        if job_id:
+            job = self.table.find(job_id)
+            self._observers.notify("job_state_changed", job_id=job_id, state=str(job.status), reason=job.reason)
+            self.on_change()
+        self._tasks.start(self._tell())
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def close(self) -> None:
+        """Tell nobody any more."""
+        await self._tasks.close()
