@@ -345,7 +345,7 @@ class Codec:
             raise MessageError(f"the header is said to have {size} bytes, the frame has {len(view)}")
         try:
             return self._decoder.decode(view[4 : 4 + size]), view[4 + size :]
-        except (msgspec.DecodeError, RecursionError) as exc:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as exc:  # ValueError: text that is not UTF-8
             raise MessageError(str(exc)) from exc
 
 

@@ -176,5 +176,5 @@ def _read(frame: Frame, kind: type[Read], where: str) -> Read:
         raise BadHello(f"wanted at most {MAX_HELLO_BYTES:,} bytes, got {len(frame):,}", where=where)
     try:
         return msgspec.msgpack.decode(frame, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
         raise BadHello(f"wanted a map of the fields of {kind.__name__.strip('_')}: {error}", where=where) from error

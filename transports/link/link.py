@@ -217,9 +217,10 @@ class Link:
             await self._carrier.leave(encode(Bye(reason)))
 
     def _take(self, frame: Frame) -> None:
-        message, body = _codec.decode(frame)
-        own = self._own.get(type(message))
+        message: Message | None = None
         try:
+            message, body = _codec.decode(frame)
+            own = self._own.get(type(message))
             if own is not None:
                 own(message, body)
             else:
@@ -228,8 +229,9 @@ class Link:
             raise
         except Exception as error:
             # What one peer says must never end the program for the others.
-            _log.exception("a message made its handler fail", peer=str(self.peer), message=type(message).__name__)
-            raise BrokenHandler(f"{type(message).__name__} from {self.peer}: {error!r}") from error
+            what = type(message).__name__
+            _log.exception("a message made its handler fail", peer=str(self.peer), message=what)
+            raise BrokenHandler(f"{what} from {self.peer}: {error!r}") from error
 
     def _on_bye(self, bye: Bye, _: memoryview) -> None:
         raise PeerLeft(bye.reason)

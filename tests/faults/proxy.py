@@ -1,0 +1,106 @@
+"""What can happen to bytes on their way? A TCP proxy that cuts, and that goes silent."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+PIECE_BYTES = 64 * 1024
+
+
+class Proxy:
+    """Forwards each connection to a target, until it is told to do something else.
+
+    Args:
+        host: of the target.
+        port: likewise.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.port = 0
+        """Where it listens, on 127.0.0.1."""
+        self.cuts_after_bytes: float = float("inf")
+        """So many more bytes are forwarded, both ways together; then every connection is reset, once."""
+        self.passed_bytes = 0
+        self.connections = 0
+        self.cuts = 0
+        self._host, self._target = host, port
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    def freeze(self) -> None:
+        """Forward nothing, and keep every connection open: a half-open link."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Forward again, what was held back first."""
+        self._flows.set()
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        self.cuts += 1
+        self.cuts_after_bytes = float("inf")
+        for writer in self._writers:
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        there_reader, there_writer = await asyncio.open_connection(self._host, self._target)
+        both = {writer, there_writer}
+        self._writers |= both
+        ways = [asyncio.ensure_future(self._pump(*way)) for way in ((reader, there_writer), (there_reader, writer))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            self._writers -= both
+            for end in both:
+                end.close()
+            self._tasks.discard(task)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(PIECE_BYTES):
+            await self._flows.wait()
+            self.passed_bytes += len(piece)
+            self.cuts_after_bytes -= len(piece)
+            if self.cuts_after_bytes < 0:
+                self.cut()
+                return
+            writer.write(piece)
+            await writer.drain()
+
+
+@asynccontextmanager
+async def proxy_to(host: str, port: int) -> AsyncIterator[Proxy]:
+    """A proxy that is gone in the end."""
+    proxy = Proxy(host, port)
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.close()
