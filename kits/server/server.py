@@ -6,14 +6,12 @@ import asyncio
 import shutil
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 import structlog
 
-from ...kernel.context import RunAborted
-from ...kernel.errors import Failure, SundogError
-from ...kernel.messages import Command, Reply
+from ...kernel.messages import Command
 from ...kernel.records import RunFinished, Status
 from ...kernel.roles import Launcher, Scheduler
 from ...kernel.transport import Listener
@@ -149,18 +147,7 @@ class Server:
 
     def command(self, link: Link, message: Command, body: bytes) -> None:
         """An admin gives a command; it is answered when it is done."""
-        self._tasks.start(self._answer(link, message, body))
-
-    async def _answer(self, link: Link, message: Command, body: bytes) -> None:
-        log.info("command", name=message.name, admin=link.peer.name, request=message.request)
-        try:
-            arguments = msgspec.json.decode(body or b"{}", type=dict[str, Any])
-            answer = await self.commands.run(link, message.name, arguments)
-        except (SundogError, KeyError, msgspec.DecodeError, ExceptionGroup) as exc:
-            error = exc.exceptions[0] if isinstance(exc, ExceptionGroup) else exc
-            link.send(Reply(message.request, Failure.of(error)))
-        else:
-            link.send(Reply(message.request), msgspec.json.encode(answer))
+        self._tasks.start(self.commands.answer(link, message, body))
 
     # --- jobs ---------------------------------------------------------------------------------------------------
 
@@ -205,16 +192,10 @@ class Server:
             self._tasks.start(self.abort_job(job, reason))
 
     async def abort_job(self, job: Job, reason: str) -> None:
-        """Bring a job to FINISHED:ABORTED, wherever it is; returns when it is there.
-
-        Raises:
-            RunAborted: it has ended already.
-        """
-        if job.status.is_end:
-            raise RunAborted(f"the job has ended as {job.status}", where=job.id)
+        """Bring a job to FINISHED:ABORTED, wherever it is; returns when it has ended, in this way or, if it was quicker, another."""
         program = self.runs.get(job.id)
         if program is not None:
             program.abort(reason)
             await program.ended.wait()
-        else:
+        elif not job.status.is_end:
             await self.jobs.change(job.id, Status.ABORTED, reason)

@@ -211,7 +211,7 @@ def _has_frame_after(data: bytes, offset: int) -> bool:
 def _decode(encoded: bytes, where: str) -> AnyRecord:
     try:
         record: AnyRecord = decode_record(encoded)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, ValueError) as exc:  # ValueError: text that is not UTF-8
         raise JournalDamaged(f"this is no record that this version knows: {exc}", where=where) from exc
     return record
 

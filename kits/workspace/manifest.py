@@ -100,7 +100,7 @@ def decode_manifest(data: bytes | memoryview, limits: Limits | None = None) -> M
     """
     try:
         manifest = msgspec.msgpack.decode(data, type=Manifest)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, ValueError) as exc:  # ValueError: text that is not UTF-8
         raise ManifestRefused(f"this is no manifest: {exc}") from exc
     _check(manifest, limits or Limits())
     return manifest

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ...kernel.errors import Failure, LinkError, SundogError
-from ...kernel.messages import Credit, Get, Message, TransferFailed
+from ...kernel.messages import CHUNK_BYTES, Credit, Get, Message, TransferFailed
 from .intake import STREAM_CREDIT_BYTES
 from .partfile import PartFile
 from .timers import Clock
@@ -139,12 +139,12 @@ class Download:
         """A chunk.
 
         Raises:
-            BrokenTransfer: it is not the next one, or more than was granted.
+            BrokenTransfer: it is not the next one, too large, or more than was granted.
         """
-        if offset != self._received or not body or offset + len(body) > self._granted or self._said is not None:
-            raise BrokenTransfer(
-                f"transfer {self.number}: wanted a chunk at {self._received} up to {self._granted}, got {len(body)} bytes at {offset}"
-            )
+        most = min(CHUNK_BYTES, self._granted - self._received)
+        if offset != self._received or not 0 < len(body) <= most:
+            wanted = f"at most {most} bytes at {self._received}"
+            raise BrokenTransfer(f"transfer {self.number}: wanted {wanted}, got {len(body)} bytes at {offset}")
         self._received += len(body)
         self._heard = self._clock.time()
         if not self._is_unwanted:
@@ -213,7 +213,7 @@ class Download:
 
     def _stop(self, why: BaseException) -> None:
         if self._said is None and not self._is_unwanted:
-            self._send(TransferFailed(self.number, Failure.of(why)))
+            self._send(TransferFailed(self.number, told(why)))
         self._is_unwanted = True
 
     def _settle(self) -> None:
@@ -229,3 +229,9 @@ class Download:
             # A stream has no end of its own: this side says where.
             self._stop(NotWanted("enough"))
             self._over.set_result(None)
+
+
+def told(error: BaseException) -> Failure:
+    """What a peer may know of an error: not where it was, nor the trace, which name folders of this machine."""
+    failure = Failure.of(error)
+    return Failure(failure.code, failure.what, cure=failure.cure)

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...kernel.errors import Failure, LinkError, RemoteError, SundogError
+from ...kernel.errors import LinkError, RemoteError, SundogError
 from ...kernel.messages import Chunk, Credit, Done, Get, TransferFailed, encode
-from .download import BrokenTransfer, ConnectionGone, Download, NotWanted, Progress
+from .download import BrokenTransfer, ConnectionGone, Download, NotWanted, Progress, told
 from .intake import Intake
 from .partfile import PartFile, WrongHash
 from .timers import Timers
@@ -155,7 +155,7 @@ class Transfers:
             raise BrokenTransfer(f"wanted at most {GETS_AT_ONCE} Gets at once, got one more")
         offer = self._offers.get(get.key)
         if offer is None:
-            failure = Failure.of(UnknownKey(f"{get.key[:100]!r} is not offered to {self._link.peer}"))
+            failure = told(UnknownKey(f"{get.key[:100]!r} is not offered to {self._link.peer}"))
             self._link.send(TransferFailed(get.transfer, failure))
             return
         upload = Upload(get, offer, self._link.carrier)
@@ -190,7 +190,7 @@ class Transfers:
             del self._downloads[failed.transfer]
         elif failed.transfer in self._uploads:
             self._uploads.pop(failed.transfer)[1].cancel()
-            self._link.carrier.post_bulk(encode(TransferFailed(failed.transfer, Failure.of(NotWanted("as you say")))))
+            self._link.carrier.post_bulk(encode(TransferFailed(failed.transfer, told(NotWanted("as you say")))))
 
     def _download(self, number: int) -> Download:
         download = self._downloads.get(number)

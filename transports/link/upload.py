@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from ...kernel.errors import Failure, LinkError, SundogError
+from ...kernel.errors import LinkError, SundogError
 from ...kernel.messages import CHUNK_BYTES, Chunk, Done, Get, Message, TransferFailed, encode
 from .carrier import Carrier
+from .download import told
 
 READ_BYTES = 2 * CHUNK_BYTES
 """Read in one go; a transfer has two such buffers, one being filled and one being sent."""
@@ -64,10 +65,10 @@ class Upload:
             size = await _beside(source.open)
             await self._send_up_to(source, size)
         except SundogError as error:
-            return TransferFailed(self._number, Failure.of(error))
+            return TransferFailed(self._number, told(error))
         except OSError as error:
-            why = CannotRead(error.strerror or str(error), where=self._offer.path.name)
-            return TransferFailed(self._number, Failure.of(why))
+            why = CannotRead(f"{self._offer.path.name}: {error.strerror or error}")
+            return TransferFailed(self._number, told(why))
         finally:
             source.close()
         return Done(self._number, self._position)
@@ -83,7 +84,7 @@ class Upload:
                 await sent
             count = await _beside(partial(source.read, buffer[: min(size, self._upto) - self._position], self._position))
             if not count:
-                raise CannotRead(f"wanted {size:,} bytes, it ended at {self._position:,}", where=self._offer.path.name)
+                raise CannotRead(f"{self._offer.path.name}: wanted {size:,} bytes, it ended at {self._position:,}")
             spare.append((buffer, self._post(buffer[:count])))
 
     async def _wait_for_credit(self) -> None:
@@ -115,9 +116,9 @@ class _Source:
         self._fd = os.open(self._offer.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         found = os.fstat(self._fd)
         if not stat.S_ISREG(found.st_mode):
-            raise CannotRead("wanted an ordinary file", where=self._offer.path.name)
+            raise CannotRead(f"{self._offer.path.name}: wanted an ordinary file")
         if self._offer.size_bytes not in (None, found.st_size):
-            raise CannotRead(f"wanted the {self._offer.size_bytes:,} bytes offered, it has {found.st_size:,}", where=self._offer.path.name)
+            raise CannotRead(f"{self._offer.path.name}: wanted the {self._offer.size_bytes:,} bytes offered, it has {found.st_size:,}")
         return found.st_size
 
     def read(self, buffer: memoryview, offset: int) -> int:

@@ -193,12 +193,20 @@ class Sides:
 
 @asynccontextmanager
 async def two_sides(wire: str) -> AsyncIterator[Sides]:
-    """Sides that are closed in the end, and leave no task behind."""
+    """Sides that are closed in the end, and leave no task and no descriptor behind."""
+    await asyncio.to_thread(int)  # what the loop opens for its first thread is not ours
+    before = open_descriptors()
     async with Writer() as writer, asyncio.TaskGroup() as tasks:
         sides = Sides(wire, writer, tasks)
         yield sides
         await sides.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> int:
+    """How many this process has."""
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 def note(number: int) -> AbortRun:

@@ -49,11 +49,11 @@ async def test_a_blob_travels_both_ways(sides: Sides, tmp_path: Path, count: int
 
     up = offered(site, tmp_path / "result", data)
     down = offered(server, tmp_path / "model", data[::-1])
-    sizes = await asyncio.gather(
+    both = await asyncio.gather(
         server.transfers.fetch(up, count, tmp_path / "in-result"), site.transfers.fetch(down, count, tmp_path / "in-model")
     )
 
-    assert sizes == [count, count]
+    assert set(both) == {count}
     assert (tmp_path / "in-result").read_bytes() == data
     assert (tmp_path / "in-model").read_bytes() == data[::-1]
     assert list(tmp_path.glob("*.part")) == []
@@ -336,7 +336,6 @@ async def test_a_cancelled_fetch_keeps_its_part_and_the_link(sides: Sides, tmp_p
     assert await server.transfers.fetch(key, len(data), tmp_path / "in") == len(data)
     assert (tmp_path / "in").read_bytes() == data
     assert sides.server.downs.empty()
-    assert len(os.listdir("/dev/fd")) < 100
 
 
 async def test_a_fetch_waits_for_the_link(sides: Sides, tmp_path: Path) -> None:
@@ -428,8 +427,8 @@ async def test_what_nobody_asked_for_drops_the_peer(sides: Sides, message: Chunk
 
 @pytest.mark.parametrize(
     "chunks",
-    [[(1, 10)], [(0, 10), (0, 10)], [(0, 0)], [(0, CHUNK_BYTES)] * 2, [(n * CHUNK_BYTES, CHUNK_BYTES) for n in range(3)]],
-    ids=["ahead", "again", "empty", "twice", "over-credit"],
+    [[(1, 10)], [(0, 10), (0, 10)], [(0, 0)], [(0, CHUNK_BYTES + 1)], [(n * CHUNK_BYTES, CHUNK_BYTES) for n in range(20)]],
+    ids=["ahead", "again", "empty", "too-large", "over-credit"],
 )
 async def test_chunks_out_of_order_or_over_the_credit_drop_the_peer(sides: Sides, tmp_path: Path, chunks: list[tuple[int, int]]) -> None:
     server, site = await sides.pair()
@@ -500,14 +499,16 @@ async def test_control_is_not_held_up_by_bulk(sides: Sides, tmp_path: Path) -> N
     for _ in range(200):
         digest.update(bytes(MIB))
     site.transfers.offer(digest.hexdigest(), tmp_path / "result", size)
-    fetching = asyncio.ensure_future(server.transfers.fetch(digest.hexdigest(), size, tmp_path / "in"))
+    written: asyncio.Queue[int] = asyncio.Queue()
+    fetching = asyncio.ensure_future(server.transfers.fetch(digest.hexdigest(), size, tmp_path / "in", progress=written.put_nowait))
     loop = asyncio.get_running_loop()
     waits: list[float] = []
 
-    while not fetching.done():
+    while await written.get() < size:
         begun = loop.time()
         assert await server.is_alive(15)
         waits.append(loop.time() - begun)
+    await fetching
 
     assert fetching.result() == size
     assert len(waits) > 10
