@@ -14,6 +14,7 @@ import msgspec
 from ...kernel.observers import Observers
 from ...kernel.plugins import plugins
 from ...kernel.records import Status
+from ..protocol.answers import JobReport
 from ..supervisor.tasks import Tasks
 from ..workspace.folders import Workspace
 from ..workspace.job_folder import read_job
@@ -22,7 +23,7 @@ from ..workspace.job_state import Job, JobTable
 from ..workspace.kit import ServerKit
 from ..workspace.manifest import Limits, manifest_of
 from .dispatch import Prepared
-from .report import JobReport, job_report, read_report
+from .report import job_report, read_report
 from .run_program import ServerRunProgram
 
 
@@ -35,8 +36,8 @@ class Jobs:
 
     def __init__(self, workspace: Workspace, kit: ServerKit, table: JobTable, runs: Mapping[str, ServerRunProgram]) -> None:
         self.table = table
-        self.submitting = asyncio.Lock()
-        """Held while a submission is taken in, so that the same request, sent twice, makes one job."""
+        self.revision = 0
+        """Rises whenever something moves; see `moved`."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when a job has a new state."""
         self._workspace = workspace
@@ -108,6 +109,7 @@ class Jobs:
 
     def moved(self, job_id: str = "") -> None:
         """Something changed: a job's state if it is named, else a site or a step. Who waits looks again."""
+        self.revision += 1
         if job_id:
             job = self.table.find(job_id)
             self._observers.notify("job_state_changed", job_id=job_id, state=str(job.status), reason=job.reason)

@@ -21,7 +21,7 @@ from ...components.resources.unlimited import AlwaysYes
 from ...components.schedulers.fifo import FifoScheduler
 from ...kernel.errors import CommandLineError
 from ..job.mailbox import Mailbox
-from ..server.report import JobReport
+from ..protocol.answers import JobReport
 from ..server.server import Server
 from ..site.site import Site
 from ..workspace.folders import Workspace

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from ...transports.link.link import Link
 from ..workspace.manifest import Manifest, write_tree
@@ -23,12 +25,32 @@ def withdraw_folder(link: Link, manifest: Manifest) -> None:
         link.transfers.withdraw(entry.sha256)
 
 
+class FolderOffers:
+    """Folders that peers may get, each under a name; a file that several of them have is offered until the last is withdrawn."""
+
+    def __init__(self) -> None:
+        self._offered: WeakKeyDictionary[Link, dict[str, list[Manifest]]] = WeakKeyDictionary()
+
+    def offer(self, link: Link, name: str, manifest: Manifest, root: Path) -> None:
+        """Let a peer get the files of one more folder; several may have one name."""
+        self._offered.setdefault(link, {}).setdefault(name, []).append(manifest)
+        offer_folder(link, manifest, root)
+
+    def withdraw(self, link: Link, name: str) -> None:
+        """Offer the folders of this name no longer. Fine when there are none."""
+        offered = self._offered.get(link, {})
+        gone = offered.pop(name, [])
+        still = {entry.sha256 for manifests in offered.values() for manifest in manifests for entry in manifest.files}
+        for entry in (entry for manifest in gone for entry in manifest.files if entry.sha256 not in still):
+            link.transfers.withdraw(entry.sha256)
+
+
 async def fetch_folder(link: Link, manifest: Manifest, destination: Path, *, progress: Callable[[int], None] = lambda _: None) -> None:
     """Get the files of a manifest and lay the folder out, whole or not at all; goes on after a lost connection.
 
     Args:
-        destination: must not exist yet; what came so far lies beside it until the end.
-        progress: is told how many bytes are here.
+        destination: must not exist yet; what came so far lies beside it until the end, and is not asked for again.
+        progress: is told how many bytes are here, on the event loop.
 
     Raises:
         LinkError, RemoteError: a file could not be had.
@@ -36,17 +58,24 @@ async def fetch_folder(link: Link, manifest: Manifest, destination: Path, *, pro
     """
     staging = destination.with_name(f".{destination.name}.incoming")
     staging.mkdir(parents=True, exist_ok=True)
-    sizes = {entry.sha256: entry.size_bytes for entry in manifest.files}
-    done = 0
+    here: dict[str, int] = {}
+    total = 0
+
+    def arrived(sha256: str, size_bytes: int) -> None:
+        nonlocal total
+        total += size_bytes - here.get(sha256, 0)
+        here[sha256] = size_bytes
+        progress(total)
 
     async def fetch(sha256: str, size_bytes: int) -> None:
-        nonlocal done
-        await link.transfers.fetch(sha256, size_bytes, staging / sha256)
-        done += size_bytes
-        progress(done)
+        await link.transfers.fetch(sha256, size_bytes, staging / sha256, progress=partial(arrived, sha256))
+        arrived(sha256, size_bytes)
 
-    async with asyncio.TaskGroup() as group:
-        for sha256, size_bytes in sizes.items():
-            group.create_task(fetch(sha256, size_bytes))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for sha256, size_bytes in {entry.sha256: entry.size_bytes for entry in manifest.files}.items():
+                group.create_task(fetch(sha256, size_bytes))
+    except ExceptionGroup as errors:  # of files that failed side by side, one tells enough
+        raise errors.exceptions[0] from None
     await asyncio.to_thread(write_tree, manifest, destination, lambda sha256: staging / sha256)
     await asyncio.to_thread(shutil.rmtree, staging)

@@ -1,0 +1,1 @@
+"""What do the participants say to each other? The words that server, sites and admins share."""

@@ -1,0 +1,98 @@
+"""What may an admin ask of the server? One type a command: its fields are the arguments, checked when they arrive.
+
+On the link they travel as the JSON body of `Command`, whose name says which type it is. All of them may be sent twice
+(after a lost connection) and then mean the same: what must not happen twice carries an id that the asker made.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from .answers import Files
+
+OwnId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
+"""An id that the asker made; it may become a part of paths."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A command and its arguments. An argument that the server does not know is refused, never ignored."""
+
+    command: ClassVar[str]
+
+
+class CheckStatus(Request, frozen=True, kw_only=True):
+    """How is the server; or how are the sites?"""
+
+    command = "check_status"
+    target: Literal["server", "client"] = "server"
+    sites: list[str] = []
+    """Which sites; empty: all that are known."""
+    after: int | None = None
+    """Answer when the revision is another one than this; None: at once."""
+
+
+class SubmitJob(Request, frozen=True, kw_only=True):
+    """Take a job in. The server fetches its files from the asker, who offers them until the answer is there."""
+
+    command = "submit_job"
+    request: OwnId
+    """The same again is the same job."""
+    name: str
+    """What the folder is called."""
+    files: Files
+
+
+class ListJobs(Request, frozen=True, kw_only=True):
+    """Which jobs are there, the newest first?"""
+
+    command = "list_jobs"
+    name_prefix: str = ""
+    id_prefix: str = ""
+    detailed: bool = False
+
+
+class GetJobReport(Request, frozen=True, kw_only=True):
+    """What came out of a job, or how far is it? Here and below `job_id` may be the beginning of one."""
+
+    command = "get_job_report"
+    job_id: str
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What an asker knows of a job."""
+
+    status: str
+    rounds: int
+    waits_for: str
+
+
+class WatchJob(Request, frozen=True, kw_only=True):
+    """The report, once it says more than what the asker has seen; at once if it does already."""
+
+    command = "watch_job"
+    job_id: str
+    seen: Seen | None = None
+
+
+class AbortJob(Request, frozen=True, kw_only=True):
+    """End a job; the answer comes when it has ended."""
+
+    command = "abort_job"
+    job_id: str
+
+
+class DownloadJob(Request, frozen=True, kw_only=True):
+    """Offer the files of a job and of its result, until `DownloadDone`."""
+
+    command = "download_job"
+    job_id: str
+    download: OwnId
+
+
+class DownloadDone(Request, frozen=True, kw_only=True):
+    """The files of a download need not be offered any longer."""
+
+    command = "download_done"
+    download: OwnId
