@@ -16,10 +16,11 @@ from ...transports.link.transfer import UnknownKey
 from ..protocol.answers import DownloadOffer, Files, SubmittedJob
 from ..protocol.requests import DownloadDone, DownloadJob, SubmitJob
 from ..supervisor.travel import FolderOffers, fetch_folder
+from ..workspace.folders import is_name
 from ..workspace.job_folder import read_job
 from ..workspace.manifest import Limits, Manifest, decode_manifest, manifest_of
 from .answers import DownloadedJob
-from .connection import AdminConnection, OutcomeUnknown
+from .connection import AdminConnection, AnswerUnreadable, OutcomeUnknown
 
 Tell = Callable[[tuple[int, int]], None]
 """Is told bytes that are here and bytes in all."""
@@ -102,6 +103,8 @@ class Exchange:
             self._connection.tell(DownloadDone(download=download))
 
     async def _fetch(self, offer: DownloadOffer, into: Path, tell: Tell) -> DownloadedJob:
+        if not is_name(offer.job_id):
+            raise AnswerUnreadable(f"wanted the id of a job, got {offer.job_id!r}", where="download_job")
         destination = into / offer.job_id
         if destination.exists():
             raise DownloadExists("it is there", where=str(destination))

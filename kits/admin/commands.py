@@ -1,0 +1,197 @@
+"""Which commands can an admin give, with which arguments, and what comes back? The one table of them.
+
+The one-shot command line, a console, its help and completion, and the documentation are all made from it. A command is
+one method of `Session`; its answer is a typed document, which is printed for people or, with --json, as it is.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import click
+import msgspec
+
+from ...kernel.errors import AdminError, SundogError
+from ...kernel.importing import did_you_mean
+from ..protocol.answers import AbortedJob, JobList, JobReport, Problem, ServerStatus, SitesStatus, SubmittedJob
+from . import text
+from .answers import CommandFailed, DownloadedJob
+from .session import Session
+
+SUCCESS, FAILURE, USAGE = 0, 1, 2
+"""What `run_line` returns. A report on a job that failed is a success: the question was answered."""
+
+
+class NoSuchCommand(AdminError):
+    """There is no such command.
+
+    Cause: it is misspelt.
+
+    Cure: the message names one that is meant, perhaps; `sundog admin --help` lists them all.
+    """
+
+    code = "SD-6020"
+
+
+class CommandMisused(AdminError):
+    """A command has an argument or an option too many, too few, or one that it does not know.
+
+    Cause: it is misspelt, or a name with spaces has no quotes.
+
+    Cure: compare with the usage in the message.
+    """
+
+    code = "SD-6021"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminCommand:
+    """One command."""
+
+    name: str
+    group: str
+    """Under which heading help lists it."""
+    summary: str
+    """One sentence."""
+    parameters: tuple[click.Parameter, ...]
+    act: Callable[..., msgspec.Struct]
+    """Called with the session, and each parameter by its name."""
+    answers: tuple[type[msgspec.Struct], ...]
+    """The types that `act` may return."""
+    text: Callable[[Any], Iterable[text.Piece]]
+    """What people read."""
+    details: str = ""
+    """What help says besides."""
+
+    def parser(self) -> click.Command:
+        """What reads its arguments, and knows its help and its completion."""
+        help_text = f"{self.summary}\n\n{self.details}".strip()
+        return click.Command(self.name, params=list(self.parameters), help=help_text)
+
+    @property
+    def usage(self) -> str:
+        """How it is written, such as `list_jobs [-n NAME_PREFIX] [-d] [ID_PREFIX]`."""
+        return " ".join([self.name, *map(_usage, self.parameters)])
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of what --json prints."""
+        references, definitions = msgspec.json.schema_components([*self.answers, CommandFailed], ref_template="#/$defs/{name}")
+        return {"title": self.name, "anyOf": list(references), "$defs": definitions}
+
+
+def _job_id() -> click.Argument:
+    return click.Argument(["job_id"], metavar="JOB_ID")
+
+
+def _submit(session: Session, folder: str, request_id: str | None) -> SubmittedJob:
+    return SubmittedJob(session.submit_job(folder, request_id=request_id))
+
+
+_COMMANDS = (
+    AdminCommand(
+        "check_status", "status", "Show how the server is, or how the sites are.",
+        (click.Argument(["target"], type=click.Choice(["server", "client"])), click.Argument(["sites"], nargs=-1, metavar="[SITE]...")),
+        Session.check_status, (ServerStatus, SitesStatus), text.status,
+        "Without names, all sites that were connected since the server started.",
+    ),
+    AdminCommand(
+        "submit_job", "jobs", "Submit a job.",
+        (
+            click.Argument(["folder"], metavar="FOLDER"),
+            click.Option(["--request-id"], metavar="ID", help="The same again is the same job."),
+        ),
+        _submit, (SubmittedJob,), text.submitted,
+        "FOLDER is relative to the kit's upload_dir, or absolute. One without meta.json is an app, which goes to everybody.",
+    ),
+    AdminCommand(
+        "list_jobs", "jobs", "List jobs, the newest first.",
+        (
+            click.Option(["-n", "name_prefix"], metavar="NAME_PREFIX", default="", help="Only those whose name begins so."),
+            click.Option(["-d", "detailed"], is_flag=True, help="Everything that is known of each, as JSON."),
+            click.Argument(["id_prefix"], required=False, default="", metavar="[ID_PREFIX]"),
+        ),
+        Session.list_jobs, (JobList,), text.job_list,
+    ),
+    AdminCommand(
+        "get_job_report", "jobs", "Show what came out of a job, or how far it is.",
+        (_job_id(),), Session.job_report, (JobReport,), text.report, "The beginning of an id will do, here and in the other commands.",
+    ),
+    AdminCommand(
+        "abort_job", "jobs", "End a job; the answer comes when it has ended.", (_job_id(),), Session.abort_job, (AbortedJob,), text.aborted,
+    ),
+    AdminCommand(
+        "download_job", "jobs", "Fetch a job that has ended, and its result.",
+        (_job_id(), click.Option(["--to", "destination"], metavar="FOLDER", help="Instead of the kit's download_dir.")),
+        Session.download_job, (DownloadedJob,), text.downloaded,
+        "They go to <download_dir>/<id>/job and …/workspace. What broke off goes on where it was.",
+    ),
+)  # fmt: skip
+COMMANDS: Mapping[str, AdminCommand] = {command.name: command for command in _COMMANDS}
+"""Name → command, in the order of help."""
+
+
+def run_line(session: Session, line: str, *, as_json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> int:
+    """Do what one line says, such as `list_jobs -n hello`; what a shell should return.
+
+    Args:
+        session: with whom.
+        line: a command and its arguments, quoted as in a shell.
+        as_json: print one JSON document, whatever comes: the answer, or {"error": …}.
+        out: where the answer goes; default: stdout.
+        err: where words on an error go; default: stderr.
+    """
+    out, err = out or sys.stdout, err or sys.stderr
+    try:
+        command, given = parse(line)
+        answer = command.act(session, **given)
+    except click.exceptions.Exit:  # --help was printed
+        return SUCCESS
+    except SundogError as exc:
+        text.show(text.trouble(Problem.of(exc)), err)
+        if as_json:
+            _print_json(CommandFailed(Problem.of(exc)), out)
+        return USAGE if isinstance(exc, (NoSuchCommand, CommandMisused)) else FAILURE
+    if as_json:
+        _print_json(answer, out)
+    else:
+        text.show(command.text(answer), out)
+    return SUCCESS
+
+
+def parse(line: str) -> tuple[AdminCommand, dict[str, Any]]:
+    """The command that a line names, and its arguments by name.
+
+    Raises:
+        NoSuchCommand: with the name that is meant, perhaps.
+        CommandMisused: with the usage.
+        click.exceptions.Exit: --help was asked for, and printed.
+    """
+    try:
+        words = shlex.split(line)
+    except ValueError as exc:
+        raise CommandMisused(f"{exc}", where=line) from exc
+    if not words or words[0] not in COMMANDS:
+        name = words[0] if words else ""
+        raise NoSuchCommand(f"there is no command {name!r}{did_you_mean(name, COMMANDS)}; there are {', '.join(COMMANDS)}")
+    command = COMMANDS[words[0]]
+    try:
+        with command.parser().make_context(command.name, words[1:]) as context:
+            return command, dict(context.params)
+    except click.UsageError as exc:
+        raise CommandMisused(exc.format_message(), where=command.name, cure=f"Usage: {command.usage}") from exc
+
+
+def _usage(parameter: click.Parameter) -> str:
+    if isinstance(parameter, click.Option):
+        value = "" if parameter.is_flag else f" {parameter.metavar}"
+        return f"[{parameter.opts[0]}{value}]"
+    choices = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
+    return parameter.metavar or "|".join(map(str, choices)) or str(parameter.name).upper()
+
+
+def _print_json(document: msgspec.Struct, out: TextIO) -> None:
+    out.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
