@@ -11,6 +11,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from ...kernel.errors import JobError
 from ...kernel.messages import Payload
 from ...transports.link.link import Link
@@ -56,6 +58,10 @@ class RunBlobs:
         if payload.sha256 not in self._small:
             self._small[payload.sha256] = self.path(payload).read_bytes()
         return self._small[payload.sha256]
+
+    def named(self, payload: Payload) -> Payload:
+        """A result's payload as the job process reads it: a large blob by its name in in/."""
+        return payload if payload.is_inline else msgspec.structs.replace(payload, name=payload.sha256)
 
     async def take(self, pieces: list[tuple[Payload, bytes | None]]) -> None:
         """Take what the job process hands over: small ones from the message, others from out/ by their name.

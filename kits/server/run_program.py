@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import structlog
 
 from ...kernel.context import derive_seed
@@ -228,11 +229,13 @@ class ServerRunProgram:
 
     def _tell(self, action: ev.Tell) -> None:
         body: tuple[bytes, ...] = ()
-        if action.received is not None and action.received.payload is not None:
-            inline = action.inline if action.inline is not None else self.blobs.inline(action.received.payload)
-            body = (action.received.meta,) if inline is None else (action.received.meta, inline)
+        message, received = action.message, action.received
+        if isinstance(message, job.ResultFor) and received is not None and received.payload is not None:
+            message = msgspec.structs.replace(message, payload=self.blobs.named(received.payload))
+            inline = action.inline if action.inline is not None else self.blobs.inline(received.payload)
+            body = (received.meta,) if inline is None else (received.meta, inline)
         if self._process is not None:
-            self._process.send(action.message, *body)
+            self._process.send(message, *body)
 
     def _send(self, action: ev.Send) -> None:
         link = self._services.link_of(action.site)
