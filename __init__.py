@@ -19,23 +19,23 @@ _HOMES = {
     "Shareable": "kernel.shareable",
     "Kind": "kernel.shareable",
     "Blob": "kernel.blobs",
-    "AccessRule": "kernel.roles",
+    "AccessRule": "kernel.operator_roles",
     "Aggregator": "kernel.roles",
     "Executor": "kernel.roles",
     "Filter": "kernel.roles",
-    "Launcher": "kernel.roles",
+    "Launcher": "kernel.operator_roles",
     "Learner": "components.executors.learner",
     "ModelLocator": "kernel.roles",
     "ModelUpdate": "kernel.roles",
     "Persistor": "kernel.roles",
     "Policy": "kernel.roles",
-    "ResourceManager": "kernel.roles",
+    "ResourceManager": "kernel.operator_roles",
     "Result": "kernel.roles",
     "Run": "kernel.roles",
-    "Scheduler": "kernel.roles",
-    "Store": "kernel.roles",
+    "Scheduler": "kernel.operator_roles",
+    "Store": "kernel.operator_roles",
     "Task": "kernel.roles",
-    "Tracker": "kernel.roles",
+    "Tracker": "kernel.operator_roles",
     "Workflow": "kernel.roles",
     "Connection": "kernel.transport",
     "Listener": "kernel.transport",
@@ -57,22 +57,22 @@ if TYPE_CHECKING:
     from .kernel.errors import SundogError as SundogError
     from .kernel.hookspecs import observe as observe
     from .kernel.hookspecs import register as register
-    from .kernel.roles import AccessRule as AccessRule
+    from .kernel.operator_roles import AccessRule as AccessRule
+    from .kernel.operator_roles import Launcher as Launcher
+    from .kernel.operator_roles import ResourceManager as ResourceManager
+    from .kernel.operator_roles import Scheduler as Scheduler
+    from .kernel.operator_roles import Store as Store
+    from .kernel.operator_roles import Tracker as Tracker
     from .kernel.roles import Aggregator as Aggregator
     from .kernel.roles import Executor as Executor
     from .kernel.roles import Filter as Filter
-    from .kernel.roles import Launcher as Launcher
     from .kernel.roles import ModelLocator as ModelLocator
     from .kernel.roles import ModelUpdate as ModelUpdate
     from .kernel.roles import Persistor as Persistor
     from .kernel.roles import Policy as Policy
-    from .kernel.roles import ResourceManager as ResourceManager
     from .kernel.roles import Result as Result
     from .kernel.roles import Run as Run
-    from .kernel.roles import Scheduler as Scheduler
-    from .kernel.roles import Store as Store
     from .kernel.roles import Task as Task
-    from .kernel.roles import Tracker as Tracker
     from .kernel.roles import Workflow as Workflow
     from .kernel.shareable import Kind as Kind
     from .kernel.shareable import Shareable as Shareable

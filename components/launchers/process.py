@@ -10,7 +10,7 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 
-from ...kernel.roles import JobHandle, Launcher, LaunchSpec
+from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 
 JOB_MODULE = "sundog.kits.job"
 

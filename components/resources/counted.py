@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ...kernel.roles import ResourceManager
+from ...kernel.operator_roles import ResourceManager
 from .missing import ResourcesMissing
 
 

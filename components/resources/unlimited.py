@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...kernel.roles import ResourceManager
+from ...kernel.operator_roles import ResourceManager
 
 
 class AlwaysYes(ResourceManager):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ...kernel.roles import Scheduler
+from ...kernel.operator_roles import Scheduler
 
 
 class FifoScheduler(Scheduler):

@@ -14,7 +14,7 @@ import structlog
 
 from ...kernel.context import current_context
 from ...kernel.errors import ComponentError
-from ...kernel.roles import Metric
+from ...kernel.operator_roles import Metric
 
 MAX_LINE_BYTES: Final = 1024 * 1024
 _NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")

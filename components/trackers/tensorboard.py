@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...kernel.errors import ComponentError
-from ...kernel.roles import Metric, Tracker
+from ...kernel.operator_roles import Metric, Tracker
 
 
 class TensorBoardMissing(ComponentError):

@@ -16,11 +16,12 @@ from typing import TypeVar
 import msgspec
 
 from ...kernel.errors import AdminError, RemoteError, SundogError
-from ...kernel.messages import MAX_LINK_FRAME_BYTES, Command, Message, Reply
+from ...kernel.messages import MAX_LINK_FRAME_BYTES, Message
 from ...kernel.transport import Connection
 from ...transports.endpoints import connect
 from ...transports.link import Dialer, DialerHandler, Identity, Intake, Link, Timers, Writer
 from ...transports.link.refusals import Refused
+from ..protocol.messages import Command, PeerMessage, Reply
 from ..protocol.requests import Request
 from ..supervisor.tasks import Tasks
 from ..workspace.kit import AdminKit
@@ -101,6 +102,8 @@ class AdminConnection(DialerHandler):
         away_seconds: how long a command waits for a server that is not there.
         timers: every wait of the link.
     """
+
+    understands = PeerMessage
 
     def __init__(self, kit: AdminKit, *, away_seconds: float, timers: Timers | None = None) -> None:
         self._kit = kit

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from ...kernel.errors import Failure
-from ...kernel.messages import Codec, Grew, Message, Payload, StepMetrics, TaskFor
+from ...kernel.messages import Codec, Message, Payload, StepMetrics
+from ..protocol.messages import Grew, TaskFor
 
 
 class Start(Message, tag=70):

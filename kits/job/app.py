@@ -16,8 +16,9 @@ from typing import Any
 from ...kernel.errors import SpecError, SundogError
 from ...kernel.findings import SpecErrors
 from ...kernel.observers import Observers
+from ...kernel.operator_roles import Tracker
 from ...kernel.plugins import plugins
-from ...kernel.roles import Executor, Filter, Tracker, Workflow
+from ...kernel.roles import Executor, Filter, Workflow
 from ...kernel.spec_reader import MalformedSpec, Planned, scalars
 from ...kernel.specs import Components
 from ...workflows.filtering import Filters

@@ -9,7 +9,7 @@ import structlog
 from ...components.trackers.metrics_log import read_metrics
 from ...kernel.context import Context
 from ...kernel.errors import Failure
-from ...kernel.roles import Metric, Tracker
+from ...kernel.operator_roles import Metric, Tracker
 
 log = structlog.get_logger()
 

@@ -17,12 +17,13 @@ from ...components.seeding import seed_generators
 from ...kernel.blobs import Blob
 from ...kernel.context import Context, RunAborted, derive_seed, entered
 from ...kernel.errors import Failure
-from ...kernel.messages import Grew, Message, Payload
+from ...kernel.messages import Message, Payload
 from ...kernel.packing import scratch
 from ...kernel.shareable import Shareable
 from ...workflows.policy import PolicyFailed
 from ...workflows.run import JobRun, StepRequest, StepResult
 from ..handover import messages as say
+from ..protocol.messages import Grew
 from .app import App, build_app, custom_code, plan_app
 from .mailbox import Mailbox
 from .payloads import Sender, receive_shareable, unpack

@@ -19,11 +19,12 @@ from ...components.seeding import seed_generators
 from ...components.trackers.metrics_log import MetricsLog
 from ...kernel.context import Abort, Context, RunAborted, Values, derive_seed, entered
 from ...kernel.errors import Failure, JobError
-from ...kernel.messages import Grew, Message, TaskFor, split_body
+from ...kernel.messages import Message, split_body
 from ...kernel.packing import scratch
 from ...kernel.roles import Executor, Task
 from ...kernel.shareable import Shareable
 from ..handover import messages as say
+from ..protocol.messages import Grew, TaskFor
 from .app import App, build_app, custom_code, plan_app
 from .mailbox import Mailbox
 from .payloads import Sender, open_blob, receive_shareable, unpack
@@ -68,7 +69,7 @@ class SiteJob:
             case TaskFor():
                 self._tasks.append((message, body))
                 self._do_waiting()
-            case say.Finished():
+            case say.Finished() | say.Abort(task_id=""):  # nothing is in hand here: no need to wait for a signal
                 self._stop()
 
     def on_arrival(self, message: Message) -> None:

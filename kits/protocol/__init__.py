@@ -1,1 +1,1 @@
-"""What do the participants say to each other? The words that server, sites and admins share."""
+"""What participants say to each other, and what they write down."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from ...kernel.errors import AdminError, Failure
-from ...kernel.messages import Command, Reply
-from ...kernel.records import Status
+from ...kernel.errors import AdminError, Failure, SundogError
 from ...transports.link import Link
 from ..protocol import requests as ask
 from ..protocol.answers import AbortedJob, JobChange, JobDetail, JobList, JobReport, JobRow, Nothing, SubmittedJob
+from ..protocol.messages import Command, Reply
+from ..protocol.records import Status
 from ..workspace.job_state import Job
 from .deliveries import Deliveries
 from .report import failure_of
@@ -91,7 +91,8 @@ class Commands:
         except Exception as exc:  # noqa: BLE001  # whatever it is: somebody waits for an answer
             failure = Failure.of(exc)
             log.warning("command_refused", name=message.name, admin=link.peer.name, code=failure.code, reason=failure.what)
-            link.send(Reply(message.request, msgspec.structs.replace(failure, trace="")))
+            where = exc.where if isinstance(exc, SundogError) else ""  # not the line of our own code
+            link.send(Reply(message.request, msgspec.structs.replace(failure, where=where, trace="")))
         finally:
             self._under_way.discard(key)
 

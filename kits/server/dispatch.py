@@ -16,10 +16,11 @@ import msgspec
 import structlog
 
 from ...kernel.errors import Failure, JobError, SundogError
-from ...kernel.messages import Cancel, Check, Checked, Deploy, Deployed, Message, Started, StartRun
-from ...kernel.records import Status
-from ...kernel.roles import Scheduler
+from ...kernel.messages import Message
+from ...kernel.operator_roles import Scheduler
 from ...transports.link.link import Link
+from ..protocol.messages import Cancel, Check, Checked, Deploy, Deployed, Started, StartRun
+from ..protocol.records import Status
 from ..supervisor.travel import offer_folder, withdraw_folder
 from ..workspace.job_folder import App, JobFolder
 from ..workspace.job_meta import JobMeta

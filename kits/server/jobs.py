@@ -13,8 +13,8 @@ import msgspec
 
 from ...kernel.observers import Observers
 from ...kernel.plugins import plugins
-from ...kernel.records import Status
 from ..protocol.answers import JobReport
+from ..protocol.records import Status
 from ..supervisor.tasks import Tasks
 from ..workspace.folders import Workspace
 from ..workspace.job_folder import read_job

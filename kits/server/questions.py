@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from ...kernel.errors import AdminError, RemoteError
-from ...kernel.messages import Answer, Ask
 from ...transports.link import Link
+from ..protocol.messages import Answer, Ask
 
 
 class SiteDoesNotAnswer(AdminError):

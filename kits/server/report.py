@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from ...kernel.errors import Failure
-from ...kernel.records import StepClosed
 from ..protocol.answers import JobReport, Problem, RoundReport
+from ..protocol.records import StepClosed
 from ..workspace.folders import atomic_write
 from ..workspace.job_state import Job
 from .run_state import RunState, TaskState

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...kernel.errors import Failure
-from ...kernel.messages import Message, Offer, Payload, StepMetrics
-from ...kernel.records import AnyRecord, OpenTask, ResultReceived, RunFinished
+from ...kernel.messages import Message, Payload, StepMetrics
 from ..handover.messages import Finish
+from ..protocol.messages import Offer
+from ..protocol.records import AnyRecord, OpenTask, ResultReceived, RunFinished
 
 # `at` is the time of an event, in seconds since 1970: the reducer has no clock of its own.
 

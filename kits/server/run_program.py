@@ -16,13 +16,14 @@ import msgspec
 import structlog
 
 from ...kernel.context import derive_seed
-from ...kernel.errors import Failure, JobError, SundogError
-from ...kernel.messages import Grew, Message, Offer, Payload, Verdicts, split_body
-from ...kernel.records import OpenTask, RunFinished
-from ...kernel.roles import Launcher, LaunchSpec
+from ...kernel.errors import Failure, SundogError
+from ...kernel.messages import Message, Payload, split_body
+from ...kernel.operator_roles import Launcher, LaunchSpec
 from ...transports.link.link import Link
 from ...transports.link.writer import Writer
 from ..handover import messages as job
+from ..protocol.messages import Grew, Offer, Verdicts
+from ..protocol.records import OpenTask, RunFinished
 from ..supervisor.effects import Ordered
 from ..supervisor.job_process import JobProcess
 from ..supervisor.tasks import Tasks
@@ -31,32 +32,11 @@ from ..workspace.folders import RunFolder
 from ..workspace.job_meta import JobMeta
 from ..workspace.journal import Journal
 from . import run_events as ev
+from .lateness import DeadlineOver, SiteSilent
 from .run_blobs import RunBlobs
 from .server_run import ServerRun
 
 log = structlog.get_logger()
-
-
-class SiteSilent(JobError):
-    """A site gave no sign of life for the stall time.
-
-    Cause: its machine, its network or its process is down.
-
-    Cure: `check_status client` shows when it was last heard; the job waits for it as long as its policy says.
-    """
-
-    code = "SD-4105"
-
-
-class DeadlineOver(JobError):
-    """A task took longer than its deadline.
-
-    Cause: the site is slower than the job's author thought, or hangs.
-
-    Cure: give the task a longer deadline (FLARE: train_timeout), or none.
-    """
-
-    code = "SD-4106"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from enum import Enum
 
 from ...kernel.errors import Failure
 from ...kernel.messages import Payload
-from ...kernel.records import (
+from ..protocol.records import (
     AnyRecord,
     OpenTask,
     ResultReceived,

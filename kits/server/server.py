@@ -11,12 +11,12 @@ from typing import Self
 import msgspec
 import structlog
 
-from ...kernel.messages import Command
-from ...kernel.records import RunFinished, Status
-from ...kernel.roles import Launcher, Scheduler
+from ...kernel.operator_roles import Launcher, Scheduler
 from ...kernel.transport import Listener
 from ...transports.endpoints import listen
 from ...transports.link import Acceptor, Identity, Intake, Link, Timers, Writer
+from ..protocol.messages import Command
+from ..protocol.records import RunFinished, Status
 from ..supervisor.tasks import Tasks
 from ..workspace import posix
 from ..workspace.blobs import BlobStore

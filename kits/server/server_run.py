@@ -7,9 +7,9 @@ it has then already applied them to its state.
 from __future__ import annotations
 
 from ...kernel.errors import Failure, JobError
-from ...kernel.messages import AbortRun, AbortTask, RunEnded, Stored, TaskFor, Unknown, Verdicts
-from ...kernel.records import AnyRecord, OpenTask, ResultReceived, ResultRejected, RunFinished, RunStarted, Status, StepClosed, StepOpened
 from ..handover import messages as job
+from ..protocol.messages import AbortRun, AbortTask, RunEnded, Stored, TaskFor, Unknown, Verdicts
+from ..protocol.records import AnyRecord, OpenTask, ResultReceived, ResultRejected, RunFinished, RunStarted, Status, StepClosed, StepOpened
 from . import run_events as ev
 from .run_events import Action, EndRun, Launch, Receive, Release, Send, StopJob, Tell
 from .run_state import Committed, Phase, RunState, TaskState

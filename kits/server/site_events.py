@@ -8,21 +8,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ...kernel.errors import RemoteError
-from ...kernel.messages import (
-    Answer,
-    Checked,
-    Command,
-    Deployed,
-    Grew,
-    Message,
-    Offer,
-    RunEnded,
-    RunSync,
-    SiteFailed,
-    Started,
-    Sync,
-)
+from ...kernel.messages import Message
 from ...transports.link import Handler, Link
+from ..protocol.messages import Answer, Checked, Command, Deployed, Grew, Offer, PeerMessage, RunEnded, RunSync, SiteFailed, Started, Sync
 from . import run_events as ev
 
 if TYPE_CHECKING:
@@ -33,6 +21,8 @@ log = structlog.get_logger()
 
 class SiteEvents(Handler):
     """Passes messages to the run or the dispatcher they are for. The author of a message is its link's peer, never a field."""
+
+    understands = PeerMessage
 
     def __init__(self, server: Server) -> None:
         self._server = server

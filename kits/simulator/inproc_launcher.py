@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 
 from ...kernel.messages import Message, encode
-from ...kernel.roles import JobHandle, Launcher, LaunchSpec
+from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from ...kernel.transport import Connection, EndOfConnection, Frame
 from ..handover.messages import job_codec
 from ..job.mailbox import Mailbox

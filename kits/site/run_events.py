@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...kernel.errors import Failure
-from ...kernel.messages import Message, TaskFor
+from ...kernel.messages import Message
 from ..handover.messages import ResultFor
+from ..protocol.messages import TaskFor
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ from typing import Any
 import structlog
 
 from ...kernel.errors import Failure, SundogError
-from ...kernel.messages import Grew, Message, Offer, Payload, StartRun, TaskFor, split_body
-from ...kernel.roles import Launcher, LaunchSpec
+from ...kernel.messages import Message, Payload, split_body
+from ...kernel.operator_roles import Launcher, LaunchSpec
 from ...transports.link.link import Link
 from ...transports.link.writer import Writer
 from ..handover import messages as job
+from ..protocol.messages import Grew, Offer, StartRun, TaskFor
 from ..supervisor.job_process import JobProcess
 from ..supervisor.tasks import Tasks
 from ..workspace import posix

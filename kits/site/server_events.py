@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ...kernel.messages import (
+from ...kernel.messages import Message
+from ...transports.link import DialerHandler, Link
+from ...transports.link.refusals import Refused
+from ..protocol.messages import (
     AbortRun,
     AbortTask,
     Ask,
     Cancel,
     Check,
     Deploy,
-    Message,
+    PeerMessage,
     RunEnded,
     StartRun,
     Stored,
@@ -22,8 +25,6 @@ from ...kernel.messages import (
     Unknown,
     Verdicts,
 )
-from ...transports.link import DialerHandler, Link
-from ...transports.link.refusals import Refused
 from . import run_events as ev
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ log = structlog.get_logger()
 
 class ServerEvents(DialerHandler):
     """Passes messages to the run they are for."""
+
+    understands = PeerMessage
 
     def __init__(self, site: Site) -> None:
         self._site = site

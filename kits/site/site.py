@@ -11,20 +11,9 @@ import msgspec
 import structlog
 
 from ...kernel.errors import Failure, JobError, SundogError
-from ...kernel.messages import (
-    Answer,
-    Ask,
-    Cancel,
-    Check,
-    Checked,
-    Deploy,
-    Deployed,
-    Started,
-    StartRun,
-    Sync,
-)
-from ...kernel.roles import Launcher, ResourceManager
+from ...kernel.operator_roles import Launcher, ResourceManager
 from ...transports.link import Dialer, Identity, Intake, Link, Timers, Writer
+from ..protocol.messages import Answer, Ask, Cancel, Check, Checked, Deploy, Deployed, Started, StartRun, Sync
 from ..supervisor.tasks import Tasks
 from ..supervisor.travel import fetch_folder
 from ..workspace import posix

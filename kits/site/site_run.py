@@ -10,8 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ...kernel.errors import Failure, JobError
-from ...kernel.messages import RunSync, SiteFailed, Started, TaskFor
 from ..handover import messages as job
+from ..protocol.messages import RunSync, SiteFailed, Started, TaskFor
 from . import run_events as ev
 from .run_events import Action, EndRun, FetchModel, Forget, GiveTask, Keep, Launch, MakeOffer, Report, StopJob, StopTask, Tell
 

@@ -14,7 +14,7 @@ import structlog
 
 from ...kernel.errors import SundogError
 from ...kernel.messages import Message, encode
-from ...kernel.roles import JobHandle, Launcher, LaunchSpec
+from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from ...kernel.transport import MAX_FRAME_BYTES, Connection
 from ...transports.stream import StreamConnection
 from ..handover.messages import Abort, Start, StartDocument, job_codec
@@ -29,8 +29,8 @@ LAST_WORDS_BYTES = 2000
 class JobProcess:
     """One job process. `on_message` is called for each message, `on_end(how, last_words)` once, when it is gone."""
 
-    _alive: ClassVar[set[int]] = set()
-    """Pids of this supervisor's job processes, whose exit status somebody waits for."""
+    _alive: ClassVar[dict[int, JobHandle]] = {}
+    """This supervisor's job processes by pid; somebody waits for their exit status."""
 
     def __init__(
         self, launcher: Launcher, spec: LaunchSpec, on_message: Callable[[Message, memoryview], None], on_end: Callable[[str, str], None]
@@ -48,7 +48,7 @@ class JobProcess:
         """Start it with a document and serve it until it has ended; then everything it started is gone too."""
         handle = self._handle = await self._launcher.launch(self._spec)
         self.pid = handle.pid
-        self._alive.add(self.pid)
+        self._alive[self.pid] = handle
         log.info("job_process_started", run=self._spec.run_id, pid=handle.pid)
         connection = await _connection(handle.channel)
         self.send(Start(document.run), msgspec.msgpack.encode(document))
@@ -61,11 +61,17 @@ class JobProcess:
                 task.cancel()
             await asyncio.gather(*talking, return_exceptions=True)
             connection.abort()
-        self._alive.discard(self.pid)
+        self._alive.pop(self.pid, None)
         await self._sweep()
         self._ended.set()
         log.info("job_process_ended", run=self._spec.run_id, pid=handle.pid, how=how or "exit status 0")
         self._on_end(how, self._last_words())
+
+    @classmethod
+    def kill_all(cls) -> None:
+        """End every job process of this supervisor without asking; each is then seen to end as usual."""
+        for handle in cls._alive.values():
+            handle.signal(signal.SIGKILL)
 
     def send(self, message: Message, *body: bytes | memoryview) -> None:
         """Say something to it; what it cannot hear any more is dropped."""

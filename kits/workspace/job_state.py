@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...kernel.errors import AdminError, JobError
-from ...kernel.records import LEGAL_NEXT, JobChanged, Status
+from ..protocol.records import LEGAL_NEXT, JobChanged, Status
 from .journal import Journal
 
 

@@ -21,8 +21,8 @@ from typing import Literal
 import msgspec
 
 from ...kernel.errors import DaemonError
-from ...kernel.records import AnyRecord, decode_record, encode_record
 from ...transports.link.writer import Writer
+from ..protocol.records import AnyRecord, decode_record, encode_record
 from .folders import sync_file
 
 Durability = Literal["none", "process", "disk"]

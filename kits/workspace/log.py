@@ -51,7 +51,20 @@ def start_logging(file: Path | None = None, *, to_stdout: bool = True) -> None:
     Raises:
         LogSettingRefused: a variable has another value.
     """
-    level = _setting(LEVEL_VARIABLE, _LEVELS, "info").upper()
+    _start(_handlers(file, to_stdout=to_stdout), "info")
+
+
+def start_command_logging() -> None:
+    """What a command says goes to stdout; so only errors are logged, to stderr, unless SUNDOG_LOG_LEVEL asks for more.
+
+    Raises:
+        LogSettingRefused: as above.
+    """
+    _start([logging.StreamHandler(sys.stderr)], "error")
+
+
+def _start(handlers: list[logging.Handler], default_level: str) -> None:
+    level = _setting(LEVEL_VARIABLE, _LEVELS, default_level).upper()
     as_json = _setting(FORMAT_VARIABLE, ("text", "json"), "text") == "json"
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -68,7 +81,7 @@ def start_logging(file: Path | None = None, *, to_stdout: bool = True) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
-    _replace_handlers(_handlers(file, to_stdout=to_stdout), formatter, level)
+    _replace_handlers(handlers, formatter, level)
 
 
 def stop_logging() -> None:

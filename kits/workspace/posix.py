@@ -81,6 +81,28 @@ class WorkspaceLock:
         self.release()
 
 
+def lock_holder(path: Path) -> int:
+    """The pid of the process that has the workspace of this lock; 0 when nobody works there.
+
+    Raises:
+        WorkspaceInUse: it has only just taken it, and not said yet who it is.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return 0
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        pid = os.pread(descriptor, 20, 0).strip()
+        if not pid.isdigit():
+            raise WorkspaceInUse("a process is just starting here", where=str(path.parent.parent)) from exc
+        return int(pid)
+    finally:
+        os.close(descriptor)
+    return 0
+
+
 # --- processes ------------------------------------------------------------------------------------------------------
 
 
@@ -100,6 +122,12 @@ def become_subreaper() -> None:
     """Inherit the orphans of our children instead of losing them to init (Linux; elsewhere nothing happens)."""
     if _IS_LINUX:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def watch_children() -> None:
+    """Let asyncio learn of a child's end from the kernel (Linux): Python 3.11 would otherwise wait with a thread a child."""
+    if sys.platform == "linux" and sys.version_info < (3, 12):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 def processes_of_run(run_id: str) -> list[int]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...kernel.errors import LinkError, SundogError
-from ...kernel.messages import Ping, encode
+from ...kernel.messages import encode
 from ...kernel.transport import Connection, EndOfConnection, Frame
+from .messages import Ping
 from .timers import Alarm, Timers, deadline
 
 MAX_WAITING_BYTES = 64 * 1024 * 1024

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import partial
 
 from ...kernel.errors import Failure, LinkError, SundogError
-from ...kernel.messages import CHUNK_BYTES, Credit, Get, Message, TransferFailed
+from ...kernel.messages import CHUNK_BYTES, Message
 from .intake import STREAM_CREDIT_BYTES
+from .messages import Credit, Get, TransferFailed
 from .partfile import PartFile
 from .timers import Clock
 from .writer import Writer

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import structlog
 
 from ...kernel.errors import LinkError, SundogError
-from ...kernel.messages import (
-    MAX_LINK_FRAME_BYTES,
-    Bye,
-    Chunk,
-    Codec,
-    Credit,
-    Done,
-    Get,
-    LinkMessage,
-    Message,
-    Ping,
-    Pong,
-    TransferFailed,
-    encode,
-)
+from ...kernel.messages import MAX_LINK_FRAME_BYTES, Codec, Message, encode
 from ...kernel.transport import Connection, Frame, FrameTooLarge
 from .carrier import Carrier, ConnectionReplaced, PeerLeft, Traffic
 from .hello import Peer
 from .intake import Intake
+from .messages import Bye, Chunk, Credit, Done, Get, LinkMessage, Ping, Pong, TransferFailed
 from .timers import Timers
 from .transfer import Transfers
 
 _log = structlog.get_logger("sundog.link")
-_codec = Codec(LinkMessage)
+
+
+@functools.cache
+def _codec_for(messages: Any) -> Codec:
+    return Codec(LinkMessage | messages)
 
 
 class LinkClosed(LinkError):
@@ -71,6 +63,9 @@ class BrokenHandler(LinkError):
 class Handler(Protocol):
     """Who owns links. Every call is made on the event loop and must be quick."""
 
+    understands: Any
+    """The messages it understands, a union of Message classes; a peer that says anything else is dropped."""
+
     def link_up(self, link: Link) -> None:
         """HELLO is through; say Sync now. Nothing that was said before is remembered."""
 
@@ -104,6 +99,7 @@ class Link:
         self.traffic = Traffic()
         self.transfers = Transfers(self, intake, timers, is_dialer=is_dialer)
         self._handler = handler
+        self._codec = _codec_for(handler.understands)
         self._timers = timers
         self._carrier: Carrier | None = None
         self._up = asyncio.Event()
@@ -219,7 +215,7 @@ class Link:
     def _take(self, frame: Frame) -> None:
         message: Message | None = None
         try:
-            message, body = _codec.decode(frame)
+            message, body = self._codec.decode(frame)
             own = self._own.get(type(message))
             if own is not None:
                 own(message, body)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...kernel.errors import LinkError, RemoteError, SundogError
-from ...kernel.messages import Chunk, Credit, Done, Get, TransferFailed, encode
+from ...kernel.messages import encode
 from .download import BrokenTransfer, ConnectionGone, Download, NotWanted, Progress, told
 from .intake import Intake
+from .messages import Chunk, Credit, Done, Get, TransferFailed
 from .partfile import PartFile, WrongHash
 from .timers import Timers
 from .upload import Offer, Upload

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ...kernel.errors import LinkError, SundogError
-from ...kernel.messages import CHUNK_BYTES, Chunk, Done, Get, Message, TransferFailed, encode
+from ...kernel.messages import CHUNK_BYTES, Message, encode
 from .carrier import Carrier
 from .download import told
+from .messages import Chunk, Done, Get, TransferFailed
 
 READ_BYTES = 2 * CHUNK_BYTES
 """Read in one go; a transfer has two such buffers, one being filled and one being sent."""

@@ -16,7 +16,7 @@ from sundog.components.trackers.analytics import AnalyticsSender, ConvertToFedEv
 from sundog.components.trackers.metrics_log import MetricRefused, MetricsLog, read_metrics
 from sundog.kernel.context import entered
 from sundog.kernel.observers import Observers
-from sundog.kernel.roles import Metric
+from sundog.kernel.operator_roles import Metric
 
 
 @pytest.fixture

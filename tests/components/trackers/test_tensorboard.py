@@ -12,7 +12,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sundog.components.trackers.tensorboard import SiteNotAFolder, TBAnalyticsReceiver, TensorBoardMissing
-from sundog.kernel.roles import Metric
+from sundog.kernel.operator_roles import Metric
 
 
 def written(folder: Path, site: str = "site-1") -> EventAccumulator:
@@ -76,7 +76,7 @@ def test_neither_tensorflow_nor_torch_is_imported_and_tensorboard_only_when_open
 import sys
 from pathlib import Path
 from sundog.components.trackers.tensorboard import TBAnalyticsReceiver
-from sundog.kernel.roles import Metric
+from sundog.kernel.operator_roles import Metric
 tracker = TBAnalyticsReceiver()
 assert "tensorboard" not in sys.modules
 tracker.open(Path({str(tmp_path)!r}))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.kernel.records import LEGAL_NEXT, Status
+from sundog.kits.protocol.records import LEGAL_NEXT, Status
 from sundog.kits.workspace.job_state import AmbiguousJob, Change, IllegalChange, Job, JobTable, NoSuchJob, changed
 from sundog.kits.workspace.journal import Journal
 from sundog.transports.link.writer import Writer

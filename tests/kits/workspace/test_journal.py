@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sundog.kernel.records import AnyRecord, RunFinished, RunStarted, StepReopened
+from sundog.kits.protocol.records import AnyRecord, RunFinished, RunStarted, StepReopened
 from sundog.kits.workspace.journal import Ballast, Durability, Journal, JournalDamaged, JournalFailed, read_journal
 from sundog.transports.link.writer import Writer
 
@@ -143,7 +143,7 @@ async def test_records_that_wait_together_are_written_together(tmp_path: Path, w
 CRASH = """
 import asyncio, os, sys
 from pathlib import Path
-from sundog.kernel.records import StepReopened
+from sundog.kits.protocol.records import StepReopened
 from sundog.kits.workspace.journal import Journal
 from sundog.transports.link.writer import Writer
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sundog.kernel.errors import SundogError
-from sundog.kernel.messages import AbortRun, Message
+from sundog.kernel.messages import Message
 from sundog.kernel.transport import Connection, Frame, Listener
+from sundog.kits.protocol.messages import AbortRun, PeerMessage
 from sundog.transports import endpoints
 from sundog.transports.link import Acceptor, Dialer, Identity, Intake, Link, Timers, Writer
 
@@ -70,6 +71,8 @@ class FakeClock:
 
 class Owner:
     """Writes down what its links tell it, and lets a test wait for it."""
+
+    understands = PeerMessage
 
     def __init__(self) -> None:
         self.ups: asyncio.Queue[Link] = asyncio.Queue()

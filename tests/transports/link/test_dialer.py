@@ -6,12 +6,13 @@ import asyncio
 
 import pytest
 
-from sundog.kernel.messages import Bye, Message, encode
+from sundog.kernel.messages import Message, encode
 from sundog.kernel.transport import ConnectFailed, Connection
 from sundog.transports import endpoints
 from sundog.transports.link import Acceptor, Dialer, Hello, Identity, Link
 from sundog.transports.link.carrier import ConnectionReplaced
 from sundog.transports.link.hello import HelloOk, encode_hello, read_hello
+from sundog.transports.link.messages import Bye
 from sundog.transports.link.refusals import NotServing, UnknownPeer
 
 from .sides import PROJECT, Owner, Sides, note

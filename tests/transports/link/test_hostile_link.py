@@ -9,24 +9,12 @@ import tracemalloc
 import pytest
 
 from sundog.kernel.errors import Failure, TransportError
-from sundog.kernel.messages import (
-    Bye,
-    Chunk,
-    Credit,
-    Done,
-    Get,
-    Offer,
-    Payload,
-    Ping,
-    Pong,
-    RunSync,
-    Sync,
-    TransferFailed,
-    encode,
-)
+from sundog.kernel.messages import Payload, encode
+from sundog.kits.protocol.messages import Offer, RunSync, Sync
 from sundog.transports import endpoints
 from sundog.transports.link import Identity
 from sundog.transports.link.hello import encode_hello
+from sundog.transports.link.messages import Bye, Chunk, Credit, Done, Get, Ping, Pong, TransferFailed
 
 from .sides import PROJECT, Sides, note
 

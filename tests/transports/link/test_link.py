@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
-from sundog.kernel.messages import MAX_LINK_FRAME_BYTES, Message, MessageError, Ping, encode
+from sundog.kernel.messages import MAX_LINK_FRAME_BYTES, Message, MessageError, encode
 from sundog.kernel.transport import Connection, Frame, FrameTooLarge
 from sundog.transports.link import Link, Timers
 from sundog.transports.link.carrier import MAX_WAITING_BYTES, Carrier, ConnectionReplaced, Traffic
+from sundog.transports.link.messages import Ping
 
 from .sides import FakeClock, Sides, note
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from sundog.kernel.errors import Failure, RemoteError
-from sundog.kernel.messages import CHUNK_BYTES, Chunk, Codec, Get, LinkMessage, TransferFailed
+from sundog.kernel.messages import CHUNK_BYTES, Codec
 from sundog.kernel.transport import Frame
 from sundog.transports.link import Intake, Writer
 from sundog.transports.link.carrier import ConnectionReplaced
 from sundog.transports.link.download import FIRST_CREDIT_BYTES, LEAST_CREDIT_BYTES, TransferStalled, Window
 from sundog.transports.link.intake import STREAM_CREDIT_BYTES, NoSpace
 from sundog.transports.link.link import LinkClosed
+from sundog.transports.link.messages import Chunk, Get, LinkMessage, TransferFailed
 from sundog.transports.link.partfile import CannotWrite, WrongHash
 
 from .sides import FakeClock, Sides, note, offered

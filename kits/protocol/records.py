@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from .errors import Failure
-from .messages import Message, Payload, StepMetrics
+from ...kernel.errors import Failure
+from ...kernel.messages import Message, Payload, StepMetrics
 
 
 class Status(StrEnum):

@@ -1,0 +1,146 @@
+"""The roles an operator fills in a participant's kit, and the trackers of a job: who may, what there is, where it runs, what is kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class AccessRule(ABC):
+    """Who may do what; asked at the receiver of a command."""
+
+    @abstractmethod
+    def allows(self, name: str, role: str, command: str, subject: Mapping[str, Any]) -> bool:
+        """Whether a participant may give a command about a subject (a job's meta, a site)."""
+
+
+class ResourceManager(ABC):
+    """The authority over what a site can give to jobs."""
+
+    @abstractmethod
+    def check(self, job_id: str, spec: Mapping[str, Any]) -> str:
+        """Reserve and give a token.
+
+        Raises:
+            ResourcesMissing: the reason names what is wanted, what is free and which job holds the rest.
+        """
+
+    @abstractmethod
+    def allocate(self, token: str) -> Mapping[str, Any]:
+        """Turn a reservation into an allocation; gives what was allocated, e.g. {"gpu": [0]}."""
+
+    @abstractmethod
+    def free(self, token: str) -> None:
+        """Give back a reservation or an allocation. Twice is fine."""
+
+    def environment(self, allocated: Mapping[str, Any]) -> dict[str, str]:
+        """Environment variables that tell the job process what it was given."""
+        return {}
+
+
+class Scheduler(ABC):
+    """Which waiting job is tried next."""
+
+    @abstractmethod
+    def order(self, waiting: Sequence[Mapping[str, Any]], running: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Ids of the jobs to try now, first first; the metas come in order of submission."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """What a job process is started with."""
+
+    run_id: str
+    role: str
+    """"server" or "site"."""
+    name: str
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class JobHandle(ABC):
+    """A started job process, seen from its supervisor."""
+
+    pid: int
+    channel: Any
+    """The supervisor's end of the channel: a connected stream socket, or a Connection."""
+
+    @abstractmethod
+    async def wait(self) -> str:
+        """Wait for its end; gives "" for exit status 0, else what happened in words ("killed by signal 9 (SIGKILL)")."""
+
+    @abstractmethod
+    def signal(self, number: int) -> None:
+        """Send a signal to the process and all it started; nothing happens when they are gone."""
+
+
+class Launcher(ABC):
+    """Starts job processes."""
+
+    isolation: str = "none"
+    """none | user | container"""
+
+    @abstractmethod
+    async def launch(self, spec: LaunchSpec) -> JobHandle:
+        """Start one job process with a channel to it."""
+
+
+class Store(ABC):
+    """Keeps named byte strings for longer than a process lives."""
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Keep it, all or nothing."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """What was kept. Raises KeyError."""
+
+    @abstractmethod
+    def keys(self, prefix: str = "") -> list[str]:
+        """What there is, sorted."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Forget it. Twice is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric as a site logged it: `value` is a number, a dict of numbers or a text, by `kind`."""
+
+    site: str
+    kind: str
+    """scalar | scalars | text"""
+    tag: str
+    value: Any
+    step: int
+    time_seconds: float
+    """Seconds since 1970, on the site's clock."""
+
+
+class Tracker(ABC):
+    """Writes metrics where people look at them. A fault in one never ends a job; it is counted and reported."""
+
+    @abstractmethod
+    def open(self, folder: Path) -> None:
+        """Begin to write under the server's run folder."""
+
+    @abstractmethod
+    def write(self, metric: Metric) -> None:
+        """Take one metric; visible to readers after the next flush."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Make what was written visible."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush and end. Twice is fine."""
+
+
+OPERATOR_ROLES: tuple[type, ...] = (AccessRule, ResourceManager, Scheduler, Launcher, Store)
+"""What a kit's `components` may name."""

@@ -1,0 +1,83 @@
+"""How does the command line tell that something went wrong: in which words, with which exit status?"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+import msgspec
+
+from ...kernel.errors import CommandLineError, Failure, SundogError, paragraph
+
+DEBUG_VARIABLE = "SUNDOG_DEBUG"
+"""Environment variable: anything but nothing has tracebacks printed."""
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit statuses; 130 is the shells' own for Ctrl-C."""
+
+
+class Unexpected(CommandLineError):
+    """Something happened that nobody has thought of.
+
+    Cause: a mistake in Sundog, or in a plugin; the place is in the message.
+
+    Cure: give the command again with SUNDOG_DEBUG=1 in the environment, and report the traceback.
+    """
+
+    code = "SD-7001"
+
+
+def tell(error: BaseException, *, as_json: bool) -> int:
+    """Say on stderr what has ended a command; the exit status.
+
+    Args:
+        as_json: say it on stdout, too, as the one JSON document that was asked for.
+    """
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        error.show(sys.stderr)
+        return error.exit_code
+    if isinstance(error, click.Abort):
+        click.echo("nothing was changed", err=True)
+        return FAILED
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else FAILED
+    known = error if isinstance(error, SundogError) else _unexpected(error)
+    click.echo(words(known), err=True)
+    if as_json:
+        print_json(problem_document(known))
+    return FAILED
+
+
+def words(error: SundogError) -> str:
+    """An error for people: its code and what happened; where, why, and what to do."""
+    lines = [f"[{error.code}] {error.what}"]
+    for label, text in (("where", error.where), ("cause", paragraph(type(error), "Cause")), ("cure", error.cure)):
+        if text:
+            lines.append(f"  {label + ':':<6} {text}")
+    return printable("\n".join(lines))
+
+
+def printable(text: str) -> str:
+    """The text with escapes in the place of control characters: what comes from outside cannot move the cursor."""
+    return "".join(character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text)
+
+
+def problem_document(error: SundogError) -> dict[str, object]:
+    """What --json prints in the place of an answer."""
+    return {"error": {"code": error.code, "what": error.what, "where": error.where, "cure": error.cure}}
+
+
+def print_json(document: object) -> None:
+    """Print the one JSON document of a command."""
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+
+
+def _unexpected(error: BaseException) -> Unexpected:
+    failure = Failure.of(error)
+    return Unexpected(failure.what, where=failure.where)

@@ -1,0 +1,71 @@
+"""What does `sundog` do? The table of its sub-commands, each imported when it is called (the command line is a contract: DESIGN §8)."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from ... import __version__
+
+SUMMARIES = {
+    "poc": "Make a federation on this machine, start it and stop it.",
+    "simulate": "Run a job in one process.",
+    "admin": "Give commands to a server.",
+    "server": "Run a server.",
+    "site": "Run a site.",
+}
+"""Command → one sentence. It lives in the module of its name beside this one, as `command`."""
+
+
+class LazyCommands(click.Group):
+    """Commands that are known by name and summary until one is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in SUMMARIES:
+            return None
+        command: click.Command = import_module(f".{cmd_name}", __package__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sundog")
+def sundog() -> None:
+    """Federated computing: many organisations train a model together, and the data never leaves home.
+
+    A first look: `sundog demo`. Errors have a code; `sundog explain CODE` tells more. Exit status: 0 success,
+    2 wrong usage, 3 a job ended degraded, 4 aborted, 5 with an exception, 6 could not be scheduled, 1 anything else.
+    """
+
+
+def main() -> NoReturn:
+    """The program `sundog`."""
+    _run(sundog, "sundog")
+
+
+def poc_main() -> NoReturn:
+    """The program `poc`: another name for `sundog poc`."""
+    from .poc import command
+
+    _run(command, "poc")
+
+
+def _run(command: click.Command, name: str) -> NoReturn:
+    arguments = sys.argv[1:]
+    try:
+        status = command.main(arguments, prog_name=name, standalone_mode=False)
+    except BaseException as exc:  # noqa: BLE001  # every one ends in words and a status
+        from .failures import tell
+
+        sys.exit(tell(exc, as_json="--json" in arguments))
+    sys.exit(status if isinstance(status, int) else 0)

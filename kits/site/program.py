@@ -1,0 +1,31 @@
+"""What does `sundog site KIT` run? A site with what its kit names, as a daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...kernel.operator_roles import Launcher, ResourceManager
+from ..supervisor.daemon import run_daemon
+from ..supervisor.kit_parts import KitParts
+from ..supervisor.lifeline import Lifeline
+from ..workspace.folders import Workspace
+from ..workspace.kit import SiteKit, read_kit
+from .site import Site
+
+
+def run_site(folder: Path, lifeline: Lifeline | None = None) -> None:
+    """Be the site of this kit until it is stopped.
+
+    Raises:
+        NoKit, KitRefused: the folder is no site's kit, or its file has mistakes.
+        WorkspaceInUse: it is started already.
+        SundogError: it cannot start; the log has it too.
+    """
+    workspace = Workspace(folder)
+    kit, notes = read_kit(folder, SiteKit)
+    parts = KitParts(kit.components, "startup/fed_client.json")
+    resources: ResourceManager = parts.take(ResourceManager, "AlwaysYes")
+    launcher: Launcher = parts.take(Launcher, "ProcessLauncher")
+    parts.refuse_rest()
+    site = Site(workspace, kit, launcher=launcher, resources=resources)
+    run_daemon(site, lambda: " ".join(kit.endpoints), bound={"site": kit.name}, notes=(*notes, *parts.notes), lifeline=lifeline)

@@ -1,0 +1,110 @@
+"""How does a server or a site live as a process of its own: logs, signals, children, and an orderly end (DESIGN §6)?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from ...kernel.errors import SundogError
+from ..workspace import posix
+from ..workspace.folders import Workspace
+from ..workspace.log import start_logging, stop_logging
+from .job_process import JobProcess
+from .lifeline import Lifeline
+
+log = structlog.get_logger()
+PRIVATE = 0o077
+"""What a daemon writes is its user's own."""
+
+
+class Daemon(Protocol):
+    """A server or a site."""
+
+    workspace: Workspace
+
+    async def start(self) -> None:
+        """Take the workspace first of all, then begin to work."""
+
+    async def close(self) -> None:
+        """End in order, also after a start that failed."""
+
+
+def run_daemon(
+    daemon: Daemon,
+    where: Callable[[], str],
+    *,
+    bound: Mapping[str, str],
+    notes: Sequence[str] = (),
+    lifeline: Lifeline | None = None,
+) -> None:
+    """Run it until SIGTERM, Ctrl-C or the loss of its starter; a second signal has its job processes killed at once.
+
+    Args:
+        daemon: not started yet.
+        where: tells, once it is started, where it is found or whom it dials.
+        bound: stands in each of its log lines.
+        notes: remarks on its kit, for the log.
+        lifeline: to the program that started it, if that wants to know.
+
+    Raises:
+        SundogError: it cannot start; see Server.start and Site.start.
+    """
+    os.umask(PRIVATE)
+    daemon.workspace.create()
+    logging.raiseExceptions = False  # a terminal that was closed is no reason to print a trace for each line
+    start_logging(daemon.workspace.log)  # nothing is written before `start` has the lock
+    structlog.contextvars.bind_contextvars(**bound)
+    posix.become_subreaper()
+    posix.watch_children()
+    try:
+        asyncio.run(_live(daemon, where, notes, lifeline))
+    finally:
+        stop_logging()
+
+
+async def _live(daemon: Daemon, where: Callable[[], str], notes: Sequence[str], lifeline: Lifeline | None) -> None:
+    end = _End()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, end.ask, number.name)
+    if lifeline is not None:
+        lifeline.watch(lambda: end.ask("the program that started it is gone"))
+    try:
+        await daemon.start()
+        for note in notes:
+            log.info("kit_note", note=note)
+        if lifeline is not None:
+            lifeline.tell_ready(where())
+        log.info("stopping", why=await end.asked())
+    except posix.WorkspaceInUse:
+        raise  # the log belongs to the one that is at work there
+    except SundogError as exc:
+        log.error("start_failed", code=exc.code, reason=exc.what, where=exc.where)  # noqa: TRY400  # a trace says no more
+        raise
+    finally:
+        await daemon.close()
+    log.info("stopped")
+
+
+class _End:
+    """Whether the daemon was asked to end, and why."""
+
+    def __init__(self) -> None:
+        self._why: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def ask(self, why: str) -> None:
+        """End; asked again: in a hurry."""
+        if self._why.done():
+            log.warning("hurrying", why=why)
+            JobProcess.kill_all()
+        else:
+            self._why.set_result(why)
+
+    async def asked(self) -> str:
+        return await self._why

@@ -1,0 +1,66 @@
+"""What people read: whole rows in a pipe, and nothing that could act on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+from sundog.kits.admin import text
+from sundog.kits.protocol.answers import (
+    ClientRow,
+    JobList,
+    JobReport,
+    JobRow,
+    Problem,
+    RoundReport,
+    ServerStatus,
+    SitesStatus,
+)
+
+
+def shown(pieces: object) -> str:
+    out = io.StringIO()
+    text.show(pieces, out)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def test_a_long_row_is_not_broken_in_a_pipe() -> None:
+    row = JobRow("4" * 36, "n" * 300, "SUBMITTED", 0.0, 3661.2, "r" * 300)
+
+    out = shown(text.job_list(JobList([row])))
+
+    assert len(out.splitlines()) == 2
+    assert "1:01:01" in out
+
+
+def test_names_from_outside_cannot_move_the_cursor() -> None:
+    row = JobRow("4" * 36, "evil\x1b[2J[bold]\r", "SUBMITTED", 0.0, 0.0, "")
+
+    out = shown(text.job_list(JobList([row])))
+
+    assert "\x1b" not in out
+    assert r"evil\x1b[2J[bold]\r" in out
+    problem = Problem("SD-1", "a\nb\x07", where="x\x1b", cure="y\n")
+    assert shown(text.trouble(problem)) == "[SD-1] a\nb\\x07\n  where: x\\x1b\n  cure:  y\\n\n"
+
+
+def test_a_failed_job_s_report_says_where_and_what_next() -> None:
+    failure = Problem("SD-4090", "ValueError: no data", where="train.py:7", cure="look there", site="site-2", component="trainer")
+    rounds = [RoundReport("train", 0, 1.5, ["site-1", "site-2"], ["site-1"], [], [], {"site-2": "NaN in w"}, {}, {"loss": None})]
+    report = JobReport(
+        "4fa2", "hello", "FINISHED:EXECUTION_EXCEPTION", "it failed", 2.0, ["site-1", "site-2"], {"loss": 0.25}, "ab" * 32,
+        "models/model.safetensors", rounds, failure,
+    )  # fmt: skip
+
+    out = shown(text.report(report))
+
+    assert "Status: FINISHED:EXECUTION_EXCEPTION (it failed)\n" in out
+    assert "Metrics: loss=0.25\n" in out
+    assert "site-2 (NaN in w)" in out
+    assert "loss=nan" in out
+    assert "Failed:\n[SD-4090] ValueError: no data\n  where: site-2 trainer train.py:7\n  cure:  look there\n" in out
+
+
+def test_empty_answers_have_words() -> None:
+    assert shown(text.status(SitesStatus([], 1))) == "No clients.\n"
+    assert shown(text.status(ServerStatus("stopped", [], 0, [], 1))) == "Engine status: stopped\nRegistered clients: 0\n"
+    assert "1970" in shown(text.status(ServerStatus("stopped", [], 1, [ClientRow("site-1", "t", 86400.0)], 1)))
