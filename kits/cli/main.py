@@ -11,11 +11,13 @@ import click
 from ... import __version__
 
 SUMMARIES = {
+    "demo": "Train a small network with two sites, as real processes on this machine.",
     "poc": "Make a federation on this machine, start it and stop it.",
     "simulate": "Run a job in one process.",
     "admin": "Give commands to a server.",
     "server": "Run a server.",
     "site": "Run a site.",
+    "explain": "Show what an error code means, and what to do.",
 }
 """Command → one sentence. It lives in the module of its name beside this one, as `command`."""
 

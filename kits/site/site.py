@@ -104,6 +104,10 @@ class Site:
         """A server has let this site in: remember its term before anything is done under it."""
         atomic_write(self.workspace.state / "term", str(self._dialer.term_seen).encode())
         log.info("registered", server=self.link.peer.name, term=self._dialer.term_seen)
+        self._tell_what_runs()
+
+    def _tell_what_runs(self) -> None:
+        """What it says after each HELLO; and when a run has ended, because a job may wait for what that one held."""
         self.link.send(Sync([program.run.sync() for program in self.runs.values()]))
 
     # --- scheduling ---------------------------------------------------------------------------------------------
@@ -165,6 +169,7 @@ class Site:
         shutil.rmtree(self.workspace.outbox / run, ignore_errors=True)
         for name in ("in", "out"):
             shutil.rmtree(self.workspace.run(run).root / name, ignore_errors=True)
+        self._tell_what_runs()
         log.info("run_ended", run=run)
 
     # --- questions ----------------------------------------------------------------------------------------------

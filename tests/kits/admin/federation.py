@@ -11,6 +11,7 @@ from typing import Any
 
 from sundog.components.resources.unlimited import AlwaysYes
 from sundog.components.schedulers.fifo import FifoScheduler
+from sundog.kernel.operator_roles import ResourceManager
 from sundog.kits.admin.loop_thread import LoopThread
 from sundog.kits.admin.session import Session
 from sundog.kits.job.mailbox import Mailbox
@@ -50,9 +51,9 @@ class Federation:
             self.start_site(name)
         self.loop.call(self.server.wait_for_sites(len(sites)))
 
-    def start_site(self, name: str) -> None:
+    def start_site(self, name: str, resources: ResourceManager | None = None) -> None:
         kit = SiteKit(project=PROJECT, name=name, endpoints=[self.address])
-        self.sites[name] = Site(self._workspace(name), kit, launcher=self._launcher, resources=AlwaysYes())
+        self.sites[name] = Site(self._workspace(name), kit, launcher=self._launcher, resources=resources or AlwaysYes())
         self.loop.call(self.sites[name].start())
 
     def stop_site(self, name: str) -> None:

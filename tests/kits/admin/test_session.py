@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from sundog.components.resources.counted import ListResourceManager
 from sundog.kernel.errors import RemoteError
 from sundog.kits.admin.exchange import DownloadExists
 from sundog.kits.admin.session import NotFinished, Session
 from sundog.kits.protocol.answers import JobReport, ServerStatus, SitesStatus
+from sundog.kits.site.site import Site
 from sundog.kits.workspace.job_folder import JobRefused, NoJob
 
 from .federation import FOREVER, Federation
@@ -78,6 +81,20 @@ def test_a_waiting_job_names_the_site_it_waits_for_and_starts_when_it_comes(clin
 
     assert "waits for site-9 (mandatory)" in waits
     assert (report.status, report.sites) == ("FINISHED:COMPLETED", ["site-1", "site-2", "site-9"])
+
+
+def test_a_job_that_waits_for_resources_starts_when_a_site_gives_them_back_however_late(
+    clinic_tcp: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = Site._run_ended
+    monkeypatch.setattr(Site, "_run_ended", lambda site, run: asyncio.get_running_loop().call_later(0.1, ended, site, run))
+    clinic_tcp.start_site("site-3", ListResourceManager({"gpu": [0]}))
+    session = clinic_tcp.session()
+    name = clinic_tcp.job("hello", resource_spec={"site-3": {"gpu": 1}}, mandatory_clients=["site-3"])
+
+    ids = [session.submit_job(name) for _ in range(2)]
+
+    assert [session.monitor_job(job_id, timeout=20).status for job_id in ids] == ["FINISHED:COMPLETED"] * 2
 
 
 def test_watching_has_an_end(clinic_tcp: Federation) -> None:
@@ -164,6 +181,37 @@ def test_a_job_and_its_result_are_downloaded(clinic: Federation) -> None:
     assert heard[-1] == (got.size_bytes, got.size_bytes)
     assert heard == sorted(heard)
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    "size", [200_000_000, pytest.param(2_000_000_000, marks=[pytest.mark.campaign, pytest.mark.timeout(600)])], ids=["200MB", "2GB"]
+)
+def test_memory_does_not_grow_with_the_size_of_a_result(clinic_tcp: Federation, size: int) -> None:
+    """T014: server and admin together stay below 100 MB of anonymous memory, whatever the size."""
+    session = clinic_tcp.session()
+    job_id = session.submit_job(clinic_tcp.job("hello", mandatory_clients=["site-9"]))
+    session.abort_job(job_id)
+    result = clinic_tcp.server.workspace.run(job_id).create().models / "large.bin"
+    with result.open("wb") as file:
+        for number in range(size // 1_000_000):
+            file.write(number.to_bytes(8, "big") * 125_000)
+    before, peak = anonymous_bytes(), 0
+
+    def look(here: int, total: int) -> None:
+        nonlocal peak
+        peak = max(peak, anonymous_bytes() - before)
+
+    got = Path(session.download_job(job_id, progress=look).folder) / "workspace" / "models" / "large.bin"
+
+    assert peak < 100_000_000
+    assert got.stat().st_size == size
+    got.unlink()
+    result.unlink()
+
+
+def anonymous_bytes() -> int:
+    """What this process has for itself."""
+    return next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
 
 
 def test_nothing_is_overwritten_and_another_folder_can_be_chosen(clinic_tcp: Federation, tmp_path: Path) -> None:
