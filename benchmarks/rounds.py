@@ -1,0 +1,81 @@
+"""What does a round cost (W1: a model of 1,000 parameters; W2: one of 100 MB), in time and in memory?"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .federation import Running, federation
+from .figures import Figure, Target
+from .memory import PeakMemory, is_measurable
+from .noop_job import LARGE, SMALL, Size, read_times, write_noop_job
+from .raw import raw_rounds
+from .simulated import simulate
+
+SITES, MANY_SITES = 2, 8
+SMALL_ROUNDS, LARGE_ROUNDS = 200, 6
+RAW_SMALL_ROUNDS = 1000
+MB = 1e6
+
+
+def small_rounds() -> Iterator[Figure]:
+    """W1: nothing but the overhead."""
+    raw = _raw_milliseconds(SMALL, RAW_SMALL_ROUNDS)
+    yield Figure("W1", "empty round, 2 sites, simulator", "ms", _simulated(SMALL, SMALL_ROUNDS), Target(3), raw)
+    with federation(SITES) as running:
+        values = _real(running, SMALL, SMALL_ROUNDS, SITES)
+    yield Figure("W1", "empty round, 2 sites, processes, tcp", "ms", values, Target(10), raw)
+
+
+def large_rounds() -> Iterator[Figure]:
+    """W2: a model that must travel, and the memory that this takes."""
+    raw = _raw_milliseconds(LARGE, LARGE_ROUNDS)
+    values = _simulated(LARGE, LARGE_ROUNDS)
+    yield Figure("W2", "100 MB round, 2 sites, simulator", "ms", values, Target(5, is_ratio=True), raw)
+    raw = _raw_milliseconds(LARGE, LARGE_ROUNDS)
+    few = _Grown(SITES)
+    yield Figure("W2", "100 MB round, 2 sites, processes, tcp", "ms", few.milliseconds, Target(6, is_ratio=True), raw)
+    if not is_measurable():
+        return
+    yield Figure("W2", "server and its job process grow, 2 sites", "MB", [few.server_mb], Target(100))
+    yield Figure("W2", "a site and its job process grow", "MB", [few.site_mb], Target(2, is_ratio=True), LARGE.size_bytes / MB)
+    many = _Grown(MANY_SITES)
+    yield Figure("W2", "100 MB round, 8 sites, processes, tcp", "ms", many.milliseconds)
+    yield Figure("W2", "server and its job process grow, 8 sites", "MB", [many.server_mb], Target(100))
+    yield Figure("W2", "the same, beside that for 2 sites", "MB", [many.server_mb], Target(1.2, is_ratio=True), few.server_mb)
+
+
+class _Grown:
+    """A federation runs the small job, then the large one: what the second takes beyond the first is for the model."""
+
+    def __init__(self, sites: int) -> None:
+        with federation(sites) as running:
+            server, site = running.pid("server"), running.pid("site-1")
+            with PeakMemory([server, site]) as before:
+                _real(running, SMALL, LARGE_ROUNDS, sites)
+            with PeakMemory([server, site]) as after:
+                self.milliseconds = _real(running, LARGE, LARGE_ROUNDS, sites)
+        self.server_mb, self.site_mb = ((after.peak_bytes[pid] - before.peak_bytes[pid]) / MB for pid in (server, site))
+
+
+def _raw_milliseconds(size: Size, rounds: int) -> float:
+    return statistics.median(raw_rounds(size, rounds)[1:]) * 1000
+
+
+def _simulated(size: Size, rounds: int) -> list[float]:
+    with tempfile.TemporaryDirectory(prefix="sundog-bench-") as folder:
+        job = write_noop_job(Path(folder) / "job", size, rounds=rounds, sites=SITES)
+        done = simulate(job, Path(folder) / "simulation", SITES)
+        return _milliseconds(done.root, done.report["job_id"])
+
+
+def _real(running: Running, size: Size, rounds: int, sites: int) -> list[float]:
+    with tempfile.TemporaryDirectory(prefix="sundog-bench-") as folder:
+        ran = running.run(write_noop_job(Path(folder) / "job", size, rounds=rounds, sites=sites))
+    return _milliseconds(running.root, ran.report.job_id)
+
+
+def _milliseconds(root: Path, job_id: str) -> list[float]:
+    return [seconds * 1000 for seconds in read_times(root, job_id).per_round]
