@@ -48,7 +48,8 @@ class Proxy:
         self.cuts_after_bytes = float("inf")
         for writer in self._writers:
             sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if sock.fileno() >= 0:  # it may have ended by itself
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
     async def start(self) -> None:
