@@ -114,7 +114,12 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
 
     @classmethod
     def of(cls, error: BaseException, *, site: str = "", component: str = "") -> Failure:
-        """The failure that describes an exception; a stranger's one becomes SD-4090 with the line of the user's code."""
+        """The failure that describes an exception; a stranger's one becomes SD-4090 with the line of the user's code.
+
+        One that came from elsewhere stays what it is.
+        """
+        if isinstance(error, RemoteError):
+            return error.failure
         trace = "".join(traceback.format_exception(error))[-8000:]
         if isinstance(error, SundogError):
             where = error.where or _user_line(error)
@@ -158,16 +163,25 @@ def known_errors() -> dict[str, type[SundogError]]:
 
 
 _OURS = str(Path(__file__).resolve().parent.parent)
-_FOREIGN = (sys.base_prefix, sys.prefix)
+_FOREIGN = (f"{sys.base_prefix}/", f"{sys.prefix}/")
 
 
 def _user_line(error: BaseException) -> str:
-    """`file:line` of the innermost frame that is neither ours nor of an installed library."""
+    """`file:line` of the innermost frame that is neither ours nor of an installed library.
+
+    The file goes by its place below the folder that it was imported from: a job's code runs from a copy of the job's folder.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         if not _is_library(frame):
-            return f"{frame.filename}:{frame.lineno}"
+            return f"{_as_imported(frame.filename)}:{frame.lineno}"
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _as_imported(file: str) -> str:
+    folders = [Path(folder) for folder in sys.path if folder and file.startswith(f"{folder}/")]
+    nearest = max(folders, key=lambda folder: len(folder.parts), default=None)
+    return str(Path(file).relative_to(nearest.parent)) if nearest is not None else file
 
 
 def _is_library(frame: Any) -> bool:

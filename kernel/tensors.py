@@ -32,6 +32,9 @@ INLINE_LIMIT_BYTES = 64 * 1024
 """A file up to this size is kept in memory and rides along in messages."""
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 16 * 1024 * 1024
+_KNOWN_HEADS = 8
+_KNOWN_HEAD_BYTES = 1024 * 1024
+"""So many heads up to this size are remembered: what one of a few thousand tensors costs to read, each round would cost again."""
 MAX_TENSORS = 100_000
 MAX_RANK = 32
 """What numpy has allowed in all its versions."""
@@ -85,12 +88,12 @@ class Layout:
     """A tensor file without its data: the head (length and JSON), the entries in file order, the size of the whole."""
 
     head: bytes
-    entries: dict[str, Entry]
+    entries: Mapping[str, Entry]
     size_bytes: int
 
     def is_canonical(self) -> bool:
         """Whether we would write these tensors in the same way, so that the file's hash speaks for them."""
-        return layout({entry.name: (entry.dtype, entry.shape) for entry in self.entries.values()}).head == self.head
+        return _is_canonical(self.head, self.size_bytes) if len(self.head) <= _KNOWN_HEAD_BYTES else _would_be_written(self)
 
 
 @functools.cache
@@ -172,11 +175,15 @@ def head_size(prefix: bytes, size_bytes: int) -> int:
 def parse(head: bytes, size_bytes: int) -> Layout:
     """The layout of a file of `size_bytes` that begins with `head` (as long as `head_size` says).
 
-    Takes memory in proportion to the head only.
+    Takes memory in proportion to the head only; a head that was read lately is not read again: rounds send the same one.
 
     Raises:
         MalformedTensors: overlaps, gaps, sizes that differ from dtype times shape, unknown dtypes, keys given twice, …
     """
+    return _parse_known(head, size_bytes) if len(head) <= _KNOWN_HEAD_BYTES else _parse(head, size_bytes)
+
+
+def _parse(head: bytes, size_bytes: int) -> Layout:
     if head_size(head[:LENGTH_BYTES], size_bytes) != len(head):
         raise MalformedTensors(f"the header is announced otherwise than with {len(head) - LENGTH_BYTES:,} bytes")
     records = _decode(head[LENGTH_BYTES:])
@@ -194,6 +201,18 @@ def parse(head: bytes, size_bytes: int) -> Layout:
     if len(head) + sum(entry.size for entry in entries.values()) != size_bytes:
         raise MalformedTensors(f"the tensors do not fill the file of {size_bytes:,} bytes")
     return Layout(head, entries, size_bytes)
+
+
+_parse_known = functools.lru_cache(_KNOWN_HEADS)(_parse)
+
+
+def _would_be_written(found: Layout) -> bool:
+    return layout({entry.name: (entry.dtype, entry.shape) for entry in found.entries.values()}).head == found.head
+
+
+@functools.lru_cache(_KNOWN_HEADS)
+def _is_canonical(head: bytes, size_bytes: int) -> bool:
+    return _would_be_written(_parse_known(head, size_bytes))
 
 
 class _Record(msgspec.Struct):

@@ -29,7 +29,7 @@ def run(*command: str | Path) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this tree, built from a copy: setuptools leaves a build folder, and takes up what lies in an old one."""
     copy, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
-    for name in ("src", *FOLDERS):
+    for name in ("src", "examples", *FOLDERS):
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     for name in ("__init__.py", "py.typed", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
@@ -45,6 +45,13 @@ def test_the_wheel_holds_every_module(wheel: Path) -> None:
     assert {f"sundog/{name}" for name in ours | {"__init__.py", "py.typed"}} - held == set()
 
 
+def test_the_wheel_holds_the_jobs_of_the_examples(wheel: Path) -> None:
+    """`sundog demo` runs one of them, wherever Sundog is installed."""
+    jobs = {str(path.relative_to(ROOT)) for path in (ROOT / "examples").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+    assert {f"sundog/{name}" for name in jobs} - set(zipfile.ZipFile(wheel).namelist()) == set()
+
+
 def test_the_installed_commands_start(wheel: Path, tmp_path: Path) -> None:
     """T001: after installing the wheel into an empty environment, `sundog --version` and `poc -h` work.
 
@@ -58,6 +65,7 @@ def test_the_installed_commands_start(wheel: Path, tmp_path: Path) -> None:
 
     assert run(python, "-c", "import sundog.kernel; print(sundog.kernel.__file__)").startswith(site)
     assert distribution("sundog").version in run(python.parent / "sundog", "--version")
+    assert run(python, "-c", "from sundog.kits.cli.demo import JOB; print(JOB.is_dir(), JOB)").startswith(f"True {site}")
     assert "[-h] [-n NUM_CLIENTS]" in run(python.parent / "poc", "-h")
 
 

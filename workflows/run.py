@@ -10,74 +10,30 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from ..kernel.context import Context, RunAborted, derive_seed, entered
-from ..kernel.errors import Failure, JobError
+from ..kernel.context import Context, Panic, RunAborted, Values, derive_seed, entered
+from ..kernel.errors import Failure, JobError, RemoteError
+from ..kernel.importing import did_you_mean
 from ..kernel.messages import StepMetrics
 from ..kernel.roles import Policy, Responses, Result, Run, Task, Wait
 from ..kernel.shareable import Shareable
 from .filtering import Filters
 from .policy import PolicyFailed, SitesPolicy
+from .supervision import StepRequest, StepResult, Supervisor
 
 
-class ResultRefused(JobError):
-    """The job refused the result of a site.
+class SiteNotInRun(JobError):
+    """A workflow sends a task to a site that has no part in the run.
 
-    Cause: a result filter or the aggregator's check raised; the message is theirs.
+    Cause: a typing mistake in a list of sites, or the job was started without that site.
 
-    Cure: mend the site's trainer, or the check.
+    Cure: name sites of the run; `get_job_report` lists them. `mandatory_clients` in meta.json keeps a job from starting without one.
     """
 
     code = "SD-4010"
-
-
-@dataclass(frozen=True)
-class StepRequest:
-    """Tasks of one scatter: one per site, each with what the site is to get."""
-
-    workflow: str
-    step: int
-    task: Task
-    ids: tuple[str, ...]
-    sites: tuple[str, ...]
-    models: tuple[Shareable | None, ...]
-    policy: str
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What a commit hands to the supervisor."""
-
-    workflow: str
-    step: int
-    state: Shareable | None
-    parts: Shareable | None
-    """The components' states as one COLLECTION."""
-    used: tuple[str, ...]
-    late: tuple[str, ...]
-    metrics: StepMetrics
-
-
-class Supervisor(Protocol):
-    """What a run asks of the process above it."""
-
-    def open_step(self, request: StepRequest) -> None:
-        """Record the tasks and send them; results come to `JobRun.on_result`."""
-
-    def reject(self, task_id: str, reason: str) -> None:
-        """Record that a result was refused."""
-
-    def commit(self, result: StepResult) -> Shareable | None:
-        """Record the step; returns when it exists, with the state as it is now kept."""
-
-    def pump(self, timeout_seconds: float | None) -> None:
-        """Handle what arrives, at least one thing unless the time is up first."""
-
-    def now(self) -> float:
-        """Seconds of a clock that never goes back."""
 
 
 @dataclass
@@ -139,7 +95,7 @@ class JobRun(Run):
         self, task: Task, sites: Sequence[str] | None = None, policy: Policy | None = None, check: Callable[[Result], None] | None = None
     ) -> Iterable[Result]:
         rule = policy or SitesPolicy()
-        call = self._issue(task, tuple(sorted(self.sites if sites is None else sites)), rule.describe(), check)
+        call = self._issue(task, tuple(sorted(set(self.sites if sites is None else sites))), rule.describe(), check)
         self._wait_for(call, rule)
         self._end(call)
         return [call.results[site] for site in sorted(call.results)]
@@ -175,7 +131,14 @@ class JobRun(Run):
     # --- what arrives, called from pump -------------------------------------------------------------------------
 
     def on_result(self, task_id: str, site: str, answer: Shareable | Failure, shared: Mapping[str, Any]) -> None:
-        """A site answered a task: filter and check it, or note why it is lost."""
+        """A site answered a task: filter and check it, or note why it is lost.
+
+        Raises:
+            RemoteError: the site's code called `ctx.panic`.
+            Panic: a filter or a check did here.
+        """
+        if isinstance(answer, Failure) and answer.code == Panic.code:
+            raise RemoteError(answer)
         call = self._calls.get(task_id)
         if call is None or site in call.results:
             self._late.append(task_id)
@@ -186,11 +149,21 @@ class JobRun(Run):
         result = Result(site, call.task.name, answer, task_id, shared)
         try:
             call.results[site] = self._admitted(call, result)
+        except (Panic, RunAborted):
+            raise
         except Exception as exc:  # noqa: BLE001  # a stranger's filter or check
-            failure = Failure.of(exc, site=site)
-            call.lost[site], call.failures[site] = f"rejected: {failure.what}", failure
-            self._supervisor.reject(task_id, failure.what)
-            self.context.notify("result_rejected", result=result, reason=failure.what)
+            self._reject(call, task_id, Failure.of(exc, site=site))
+            self.context.notify("result_rejected", result=result, reason=call.failures[site].what)
+
+    def on_unreadable(self, task_id: str, failure: Failure) -> None:
+        """What a site answered is no result."""
+        call = self._calls.get(task_id)
+        if call is not None and failure.site not in call.results:
+            self._reject(call, task_id, failure)
+
+    def _reject(self, call: _Call, task_id: str, failure: Failure) -> None:
+        call.lost[failure.site], call.failures[failure.site] = f"rejected: {failure.what}", failure
+        self._supervisor.reject(task_id, failure.what)
 
     def on_site_gone(self, site: str, failure: Failure) -> None:
         """Nothing more will come from a site for now."""
@@ -211,14 +184,17 @@ class JobRun(Run):
     # --- one scatter --------------------------------------------------------------------------------------------
 
     def _issue(self, task: Task, sites: tuple[str, ...], policy: str, check: Callable[[Result], None] | None) -> _Call:
+        for site in set(sites) - set(self.sites):
+            raise SiteNotInRun(f"wanted sites of the run, got {site!r}{did_you_mean(site, self.sites)}", where=f"task {task.name!r}")
         if self.context.step <= self._closed:
             self._open(self._closed + 1)
         ids = {site: self._task_id(task.name, site) for site in sites}
-        models = [self._outgoing(task, site) for site in sites]
+        outgoing = [self._outgoing(task, site) for site in sites]
+        models, shared = tuple(model for model, _ in outgoing), tuple(values for _, values in outgoing)
         call = _Call(task, ids, check)
         self._calls.update(dict.fromkeys(ids.values(), call))
         step = (self.context.workflow, self.context.step)
-        self._supervisor.open_step(StepRequest(*step, task, tuple(ids.values()), sites, tuple(models), policy))
+        self._supervisor.open_step(StepRequest(*step, task, tuple(ids.values()), sites, models, shared, policy))
         for site in sites:
             self.context.notify("after_task_sent", task=task, site=site)
         for site in self._gone.keys() & ids.keys():
@@ -230,26 +206,29 @@ class JobRun(Run):
         parts = (self.id, self.context.workflow, self.context.step, task, site, self._numbers[task, site], 1)
         return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
-    def _outgoing(self, task: Task, site: str) -> Shareable | None:
+    def _outgoing(self, task: Task, site: str) -> tuple[Shareable | None, Mapping[str, Any]]:
+        """What a site is sent: model and shared values, as the filters leave them."""
         self.context.notify("before_task_sent", task=task, site=site)
         if task.model is None:
-            return None
-        return self._filters.task(task, task.model, self._call_context(task.name, site))
+            return None, task.shared
+        context = self._call_context(task.name, site, task.shared)
+        model = self._filters.task(task, task.model, context)
+        return model, task.shared if context.shared.as_dict == task.shared else context.shared.as_dict
 
     def _admitted(self, call: _Call, result: Result) -> Result:
-        context = self._call_context(call.task.name, result.site)
-        context.shared.as_dict.update(result.shared)
+        context = self._call_context(call.task.name, result.site, result.shared)
         self.context.notify("result_received", result=result)
-        admitted = replace(result, shareable=self._filters.result(call.task, result.shareable, context))
+        filtered = self._filters.result(call.task, result.shareable, context)
+        admitted = replace(result, shareable=filtered, shared=dict(context.shared.as_dict))
         if call.check is not None:
             with entered(context):
                 call.check(admitted)
         self.context.notify("result_accepted", result=admitted)
         return admitted
 
-    def _call_context(self, task: str, site: str) -> Context:
+    def _call_context(self, task: str, site: str, shared: Mapping[str, Any]) -> Context:
         seed = derive_seed(self.context.seed, self.context.workflow, self.context.step, task, site)
-        return replace(self.context, task=task, seed=seed, _rng=None, shared=type(self.context.shared)(), local=type(self.context.local)())
+        return replace(self.context, task=task, seed=seed, _rng=None, shared=Values(dict(shared)), local=Values())
 
     def _wait_for(self, call: _Call, policy: Policy) -> None:
         grace_ends: float | None = None

@@ -217,7 +217,8 @@ class Session:
         deadline, report = Deadline(timeout), None
         while report is None or not report.is_end:
             try:
-                report = self._ask(_news_of(job_id, report), JobReport, deadline.left)
+                news = self._ask(_news_of(job_id, report), JobReport, deadline.left)
+                report = news if report is None else msgspec.structs.replace(news, rounds=[*report.rounds, *news.rounds])
             except (NotSent, OutcomeUnknown) as exc:
                 if deadline.is_over:
                     state = f"is {report.status}" if report is not None else "could not be seen"

@@ -10,6 +10,8 @@ import click
 import msgspec
 
 from ...kernel.errors import CommandLineError, Failure, SundogError, paragraph
+from ..admin.answers import CommandFailed
+from ..protocol.answers import Problem
 
 DEBUG_VARIABLE = "SUNDOG_DEBUG"
 """Environment variable: anything but nothing has tracebacks printed."""
@@ -48,29 +50,23 @@ def tell(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else FAILED
     known = error if isinstance(error, SundogError) else _unexpected(error)
-    click.echo(words(known), err=True)
+    problem = Problem.of(known)
+    click.echo(words(problem, paragraph(type(known), "Cause")), err=True)
     if as_json:
-        print_json(problem_document(known))
+        print_json(CommandFailed(problem))
     return FAILED
 
 
-def words(error: SundogError) -> str:
+def words(problem: Problem, cause: str = "") -> str:
     """An error for people: its code and what happened; where, why, and what to do."""
-    lines = [f"[{error.code}] {error.what}"]
-    for label, text in (("where", error.where), ("cause", paragraph(type(error), "Cause")), ("cure", error.cure)):
-        if text:
-            lines.append(f"  {label + ':':<6} {text}")
-    return printable("\n".join(lines))
+    place = " ".join(part for part in (problem.site, problem.component, problem.where) if part)
+    lines = [f"  {label + ':':<6} {text}" for label, text in (("where", place), ("cause", cause), ("cure", problem.cure)) if text]
+    return printable("\n".join([f"[{problem.code}] {problem.what}", *lines]))
 
 
 def printable(text: str) -> str:
     """The text with escapes in the place of control characters: what comes from outside cannot move the cursor."""
     return "".join(character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text)
-
-
-def problem_document(error: SundogError) -> dict[str, object]:
-    """What --json prints in the place of an answer."""
-    return {"error": {"code": error.code, "what": error.what, "where": error.where, "cure": error.cure}}
 
 
 def print_json(document: object) -> None:

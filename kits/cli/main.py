@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -14,10 +16,13 @@ SUMMARIES = {
     "demo": "Train a small network with two sites, as real processes on this machine.",
     "poc": "Make a federation on this machine, start it and stop it.",
     "simulate": "Run a job in one process.",
+    "job": "Check a job before it is submitted.",
     "admin": "Give commands to a server.",
     "server": "Run a server.",
     "site": "Run a site.",
+    "plugins": "Show what is installed: plugins, and the names they bring.",
     "explain": "Show what an error code means, and what to do.",
+    "schema": "Print the JSON Schema of what is read and written.",
 }
 """Command → one sentence. It lives in the module of its name beside this one, as `command`."""
 
@@ -69,5 +74,8 @@ def _run(command: click.Command, name: str) -> NoReturn:
     except BaseException as exc:  # noqa: BLE001  # every one ends in words and a status
         from .failures import tell
 
-        sys.exit(tell(exc, as_json="--json" in arguments))
-    sys.exit(status if isinstance(status, int) else 0)
+        status = tell(exc, as_json="--json" in arguments)
+    with suppress(OSError):  # nobody listens any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 0)  # to take an interpreter with torch apart takes a second, and does nothing

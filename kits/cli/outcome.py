@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TextIO
 
 import click
 
-from ..protocol.answers import JobReport, Problem, RoundReport
+from ..protocol.answers import JobReport, RoundReport
 from ..protocol.records import Status
-from .failures import FAILED, printable
+from .failures import FAILED, printable, words
 
 EXIT_STATUS = {
     str(Status.COMPLETED): 0,
@@ -51,12 +52,22 @@ class Rounds:
             self._state = state
             self._line(f"{report.name}: {state}", dim=True)
 
-    def end(self, report: JobReport) -> None:
-        """Tell how it ended, and why."""
+    def end(self, report: JobReport, folder: Path) -> None:
+        """Tell how it ended and why, and where things are.
+
+        Args:
+            folder: the run's, in which the report's paths are.
+        """
         why = f" ({report.reason})" if report.reason else ""
         self._line(f"{report.name}: {report.status}{why} after {report.seconds:.1f} s", bold=True)
         for problem in [*([report.failure] if report.failure else []), *report.faults]:
-            self._problem(problem)
+            self._line(words(problem))
+        if report.metrics:
+            self._line(f"  {_numbers(report.metrics)}")
+        places = {"model": report.model_path, "report": "report.json", "TensorBoard": "tb_events"}
+        for what, place in places.items():
+            if place and (folder / place).exists():
+                self._line(f"  {what + ':':<12} {folder.absolute() / place}")
 
     def _round(self, done: RoundReport) -> None:
         sites = f"{len(done.used)} of {len(done.invited)} sites"
@@ -65,13 +76,6 @@ class Rounds:
         lost = {**dict.fromkeys(done.missing, "missing"), **dict.fromkeys(done.late, "late"), **done.rejected}
         for site, reason in lost.items():
             self._line(f"    without {site}: {reason}")
-
-    def _problem(self, problem: Problem) -> None:
-        place = " ".join(filter(None, (problem.site, problem.component, problem.where)))
-        self._line(f"[{problem.code}] {problem.what}")
-        for label, text in (("where:", place), ("cure: ", problem.cure)):
-            if text:
-                self._line(f"  {label} {text}")
 
     def _line(self, text: str, **style: bool) -> None:
         line = printable(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -16,7 +15,13 @@ import click
     "-w", "folder", type=click.Path(path_type=Path), default=Path("sundog-simulation"), metavar="DIR", help="Where results stay.",
     show_default=True,
 )  # fmt: skip
-@click.option("--engine", type=click.Choice(["inproc"]), default="inproc", expose_value=False, help="Where job code runs: in this process.")
+@click.option(
+    "--engine",
+    type=click.Choice(["inproc"]),
+    default="inproc",
+    expose_value=False,
+    help="Where job code runs: in this process.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="S", help="Instead of the one in meta.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 def command(job: Path, *, sites: int, folder: Path, seed: int | None, as_json: bool) -> int:
@@ -24,24 +29,20 @@ def command(job: Path, *, sites: int, folder: Path, seed: int | None, as_json: b
 
     The exit status tells how the job ended, as that of `sundog` says.
     """
-    from ..supervisor.interrupts import Interrupts
     from ..workspace.job_folder import read_job
     from ..workspace.log import start_command_logging
     from ..workspace.posix import thread_environment
     from .failures import print_json
-    from .outcome import Rounds, exit_status
+    from .outcome import Rounds, exit_status, live
 
     start_command_logging()
     meta = read_job(job).meta
     os.environ.update(thread_environment(meta.threads))  # before numpy is imported: it counts them once
     from ..simulator.simulate import simulate
 
-    rounds = Rounds(sys.stderr)
-    with Interrupts() as interrupts, interrupts.allowed():
-        report = simulate(job, sites=sites, workspace=folder, seed=seed, watch=rounds.show)
-    rounds.end(report)
+    rounds = Rounds(live(as_json=as_json))
+    report = simulate(job, sites=sites, workspace=folder, seed=seed, watch=rounds.show)
+    rounds.end(report, folder / "server" / "runs" / report.job_id)
     if as_json:
         print_json(report)
-    else:
-        click.echo(f"results: {folder / 'server' / 'runs' / report.job_id}")
     return exit_status(report)

@@ -6,9 +6,7 @@ server's job process and the sites'.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from ...kernel.operator_roles import Tracker
 from ...kernel.plugins import plugins
 from ...kernel.roles import Executor, Filter, Workflow
 from ...kernel.spec_reader import MalformedSpec, Planned, scalars
-from ...kernel.specs import Components
+from ...kernel.specs import Components, DuplicateId
 from ...workflows.filtering import Filters
 from ..workspace.job_folder import read_config
 
@@ -106,16 +104,14 @@ class App:
 
 
 def plan_app(folder: Path, role: str, prepare: Callable[[str], object] = lambda _label: None) -> AppPlan:
-    """Read `folder/config` for a role ("server" or "site"). Its custom/ must be importable (see `custom_code`)."""
+    """Read `folder/config` for a role ("server" or "site"). Its custom/ must be importable (see CustomCode)."""
     document, file = read_config(folder / "config", CONFIG_NAMES[role])
     parts = Components(plugins(), file=file, variables=scalars(document), prepare=prepare)
     plan = AppPlan(file, parts)
     for index, spec in enumerate(_items(plan, document, "components")):
         parts.add(spec, f"components[{index}]", has_id=True)
     for index, spec in enumerate(_items(plan, document, "workflows")):
-        planned = parts.add(spec, f"workflows[{index}]", Workflow)
-        if planned is not None:
-            plan.workflows.append((str(spec.get("id") or f"workflow_{index}"), planned))
+        _plan_workflow(plan, spec, index)
     for index, entry in enumerate(_items(plan, document, "executors")):
         _plan_executor(plan, entry, f"executors[{index}]")
     plan.data_filters = list(_plan_filters(plan, document, "task_data_filters"))
@@ -129,7 +125,7 @@ def _items(plan: AppPlan, document: Mapping[str, Any], key: str) -> list[Any]:
     found = document.get(key, [])
     if isinstance(found, list):
         return found
-    plan.parts.findings.add(MalformedSpec, key, f"wanted a list, got {type(found).__name__}")
+    plan.parts.findings.add(MalformedSpec, key, f"wanted a list, got {'an object' if isinstance(found, dict) else repr(found)}")
     return []
 
 
@@ -139,6 +135,17 @@ def _tasks_of(plan: AppPlan, entry: Any, at: str) -> list[str]:
         return tasks
     plan.parts.findings.add(MalformedSpec, f"{at}.tasks", f"wanted a list of task names, got {tasks!r}")
     return []
+
+
+def _plan_workflow(plan: AppPlan, spec: Any, index: int) -> None:
+    at = f"workflows[{index}]"
+    planned = plan.parts.add(spec, at, Workflow)
+    if planned is None:
+        return
+    name = str(spec.get("id") or f"workflow_{index}")
+    if name in dict(plan.workflows):  # a step is known by its workflow's id
+        plan.parts.findings.add(DuplicateId, f"{at}.id", f"another workflow has the id {name!r}")
+    plan.workflows.append((name, planned))
 
 
 def _plan_executor(plan: AppPlan, entry: Any, at: str) -> None:
@@ -156,6 +163,9 @@ def _plan_filters(plan: AppPlan, document: Mapping[str, Any], key: str) -> Itera
         at = f"{key}[{index}]"
         tasks = _tasks_of(plan, entry, at)
         specs = entry.get("filters", []) if isinstance(entry, dict) else []
+        if not isinstance(specs, list):
+            plan.parts.findings.add(MalformedSpec, f"{at}.filters", f"wanted a list, got {'an object' if isinstance(specs, dict) else repr(specs)}")
+            continue
         planned = [plan.parts.add(spec, f"{at}.filters[{number}]", Filter) for number, spec in enumerate(specs)]
         yield tasks, [one for one in planned if one is not None]
 
@@ -192,18 +202,3 @@ def _chains(plan: AppPlan, entries: list[tuple[list[str], list[Planned]]]) -> di
         for task in tasks:
             chains.setdefault(task, []).extend(_built(plan, one) for one in planned)
     return chains
-
-
-@contextmanager
-def custom_code(folder: Path) -> Iterator[None]:
-    """Make an app's custom/ importable for a block; afterwards its modules are forgotten, so that another job may have the same names."""
-    plugins()  # first: a package that lies in custom/ must not be taken for an installed plugin
-    custom = str((folder / "custom").resolve())
-    sys.path.insert(0, custom)
-    try:
-        yield
-    finally:
-        sys.path.remove(custom)
-        for name, module in list(sys.modules.items()):
-            if (getattr(module, "__file__", None) or "").startswith(custom + "/"):
-                del sys.modules[name]

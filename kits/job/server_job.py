@@ -16,15 +16,17 @@ import structlog
 from ...components.seeding import seed_generators
 from ...kernel.blobs import Blob
 from ...kernel.context import Context, RunAborted, derive_seed, entered
-from ...kernel.errors import Failure
+from ...kernel.errors import Failure, PayloadError
 from ...kernel.messages import Message, Payload
 from ...kernel.packing import scratch
 from ...kernel.shareable import Shareable
 from ...workflows.policy import PolicyFailed
-from ...workflows.run import JobRun, StepRequest, StepResult
+from ...workflows.run import JobRun
+from ...workflows.supervision import StepRequest, StepResult
 from ..handover import messages as say
 from ..protocol.messages import Grew
-from .app import App, build_app, custom_code, plan_app
+from .app import App, build_app, plan_app
+from .custom_code import CustomCode
 from .mailbox import Mailbox
 from .payloads import Sender, receive_shareable, unpack
 from .received_metrics import ReceivedMetrics
@@ -52,6 +54,11 @@ class ServerJob:
         self._answer: Message | None = None
         self._run: JobRun | None = None
         self._metrics: ReceivedMetrics | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the job's own code may be at work."""
+        return self._run is not None
 
     def on(self, message: Message, body: bytes) -> None:
         """Handle one message, on the main thread; `Start` returns when the workflows have ended."""
@@ -82,7 +89,7 @@ class ServerJob:
         self.context.run_id, self.context.seed, self.context.folder = start.run, start.seed, folder
         self._sender = Sender(folder / "out")
         failure, aborted = None, ""
-        with custom_code(folder / "app"), scratch(folder / "out"), entered(self.context):
+        with CustomCode(folder / "app"), scratch(folder / "out"), entered(self.context):
             try:
                 self._work(start)
             except RunAborted as exc:
@@ -139,8 +146,12 @@ class ServerJob:
         if message.payload is None:
             run.on_result(message.task_id, message.site, message.failure or _no_result(), {})
             return
-        shareable, shared = unpack(self._sender.receive(self.context.folder / "in", message.payload, body))
-        run.on_result(message.task_id, message.site, shareable or _no_result(), shared)
+        try:
+            shareable, shared = unpack(self._sender.receive(self.context.folder / "in", message.payload, body))
+        except PayloadError as exc:  # what that site sent; it must not be the end of the others' run
+            run.on_unreadable(message.task_id, Failure.of(exc, site=message.site))
+        else:
+            run.on_result(message.task_id, message.site, shareable or _no_result(), shared)
 
     # --- what JobRun asks for -----------------------------------------------------------------------------------
 
@@ -157,17 +168,17 @@ class ServerJob:
         self._sender.handed(model for model in request.models if model is not None)
 
     def _payloads(self, request: StepRequest) -> tuple[list[Payload], list[int], list[bytes]]:
-        """One payload for all sites that get the same model; the index of each task's."""
+        """One payload for all sites that get the same model with the same values; the index of each task's."""
         payloads: list[Payload] = []
         parts: list[bytes] = []
-        seen: dict[int, int] = {}
-        for model in request.models:
-            if id(model) not in seen:
-                seen[id(model)] = len(payloads)
-                payload, body = self._sender.payload(model, request.task.shared)
+        seen: dict[tuple[int, int], int] = {}
+        for model, shared in zip(request.models, request.shared, strict=True):
+            if (id(model), id(shared)) not in seen:
+                seen[id(model), id(shared)] = len(payloads)
+                payload, body = self._sender.payload(model, shared)
                 payloads.append(payload)
                 parts += body
-        return payloads, [seen[id(model)] for model in request.models], parts
+        return payloads, [seen[id(model), id(shared)] for model, shared in zip(request.models, request.shared, strict=True)], parts
 
     def reject(self, task_id: str, reason: str) -> None:
         """See workflows.run.Supervisor."""

@@ -25,7 +25,8 @@ from ...kernel.roles import Executor, Task
 from ...kernel.shareable import Shareable
 from ..handover import messages as say
 from ..protocol.messages import Grew, TaskFor
-from .app import App, build_app, custom_code, plan_app
+from .app import App, build_app, plan_app
+from .custom_code import CustomCode
 from .mailbox import Mailbox
 from .payloads import Sender, open_blob, receive_shareable, unpack
 from .server_job import Channel
@@ -56,21 +57,30 @@ class SiteJob:
         self._tasks: deque[tuple[TaskFor, bytes]] = deque()
         self._started: set[int] = set()
         self._state: Shareable | None = None
-        self._shared = Values()
         self._hand: tuple[TaskFor, Task, Context] | None = None
         self.context = Context()
         self.is_done = False
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the job's own code may be at work."""
+        return self._hand is not None
+
     def on(self, message: Message, body: bytes) -> None:
         """Handle one message, on the main thread."""
-        match message:
-            case say.Start():
-                self._start(msgspec.msgpack.decode(body, type=say.StartDocument))
-            case TaskFor():
-                self._tasks.append((message, body))
-                self._do_waiting()
-            case say.Finished() | say.Abort(task_id=""):  # nothing is in hand here: no need to wait for a signal
-                self._stop()
+        if isinstance(message, say.Start):
+            start = msgspec.msgpack.decode(body, type=say.StartDocument)
+            self._custom = CustomCode(Path(start.folder) / "app")
+            with self._custom:
+                self._start(start)
+            return
+        with self._custom:
+            match message:
+                case TaskFor():
+                    self._tasks.append((message, body))
+                    self._do_waiting()
+                case say.Finished() | say.Abort(task_id=""):  # nothing is in hand here: no need to wait for a signal
+                    self._stop()
 
     def on_arrival(self, message: Message) -> None:
         """Handle what must not wait for the main thread; called from the thread that receives."""
@@ -89,8 +99,6 @@ class SiteJob:
         metrics = MetricsLog(folder / "metrics.jsonl", self._metrics_grew)
         self.context = Context(run_id=start.run, site=start.name, seed=start.seed, folder=folder, metrics=metrics)
         self._sender = Sender(folder / "out")
-        self._custom = custom_code(folder / "app")
-        self._custom.__enter__()
         try:
             with scratch(folder / "out"), entered(self.context):
                 self._app = self._build(start)
@@ -124,7 +132,6 @@ class SiteJob:
                 if id(executor) in self._started:
                     _quietly(executor.stop, self.context)
             self.context.notify("run_ended", ctx=self.context, status="ended")
-        self._custom.__exit__(None, None, None)
 
     # --- tasks --------------------------------------------------------------------------------------------------
 
@@ -164,6 +171,7 @@ class SiteJob:
             try:
                 task, context = self._take(message, body)
                 executor = self._executor(task.name)
+                context.abort.check()  # it may have come while the task waited for its turn
                 with entered(context):
                     self._begin(executor)
                     context.notify("before_task_execution", task=task, ctx=context)

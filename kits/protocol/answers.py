@@ -164,6 +164,31 @@ class Nothing(msgspec.Struct, frozen=True):
     """It is done, and there is nothing to say."""
 
 
+# --- the check of a job -------------------------------------------------------------------------------------------
+
+
+class CheckedWorkflow(msgspec.Struct, frozen=True):
+    """A workflow of a job that was checked."""
+
+    app: str
+    workflow: str
+    tasks: list[str]
+    """Those it sends to the sites."""
+    policy: str
+    """Who must answer, in words."""
+
+
+class JobCheck(msgspec.Struct, frozen=True):
+    """`sundog job check`: what can be known of a job before it is submitted."""
+
+    name: str
+    mistakes: list[Problem]
+    notes: list[str]
+    """What is left out because it is not needed here; no mistakes."""
+    workflows: list[CheckedWorkflow]
+    """In the order in which they run; empty when there are mistakes that keep them from being made."""
+
+
 # --- the job report -----------------------------------------------------------------------------------------------
 
 

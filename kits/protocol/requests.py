@@ -69,7 +69,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class WatchJob(Request, frozen=True, kw_only=True):
-    """The report, once it says more than what the asker has seen; at once if it does already."""
+    """The report, once it says more than what the asker has seen, with those rounds only that he has not; at once if it does already."""
 
     command = "watch_job"
     job_id: str

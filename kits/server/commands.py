@@ -122,7 +122,8 @@ class Commands:
     async def _watch_job(self, _link: Link, asked: ask.WatchJob) -> JobReport:
         job_id = self._server.jobs.table.find(asked.job_id).id
         seen = (asked.seen.status, asked.seen.rounds, asked.seen.waits_for) if asked.seen is not None else (None,)
-        return await self._server.jobs.next_report(job_id, seen)
+        report = await self._server.jobs.next_report(job_id, seen)
+        return msgspec.structs.replace(report, rounds=report.rounds[asked.seen.rounds :]) if asked.seen is not None else report
 
     async def _abort_job(self, link: Link, asked: ask.AbortJob) -> AbortedJob:
         job = self._server.jobs.table.find(asked.job_id)

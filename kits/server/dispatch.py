@@ -7,7 +7,6 @@ a look is taken when a job is submitted or ends, or when a site comes or goes.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -130,12 +129,17 @@ class Dispatcher:
         try:
             prepared = self._jobs.prepare(job)
             tokens = await self._reserve(job, prepared.folder.meta)
-            if tokens is not None and self._table.find(job_id).status is Status.SUBMITTED:
+            if tokens is not None:
                 await self._dispatch(Dispatched(job, prepared, tokens))
-        except SundogError as exc:
-            log.warning("job_not_started", job=job_id, code=exc.code, error=exc.what)
+        except SiteNotReady as exc:  # it lasts no longer than the site is away
+            log.warning("job_waits_again", job=job_id, site=exc.where, reason=exc.what)
+            if self._table.find(job_id).status is Status.DISPATCHED:
+                await self._jobs.change(job_id, Status.SUBMITTED, str(exc))
+                self._table.wait(job_id, f"waits for {exc.where}: {exc.what}")
+        except Exception as exc:  # noqa: BLE001  # whatever it is, it is this job's end and not that of the others
+            failure = exc.failure if isinstance(exc, DeployFailed) else Failure.of(exc)
+            log.warning("job_not_started", job=job_id, code=failure.code, error=failure.what)
             if not self._table.find(job_id).status.is_end:
-                failure = exc.failure if hasattr(exc, "failure") else Failure.of(exc)
                 await self._jobs.change(job_id, Status.EXECUTION_EXCEPTION, str(failure), failure=msgspec.to_builtins(failure))
 
     # --- Check --------------------------------------------------------------------------------------------------
@@ -194,35 +198,46 @@ class Dispatcher:
 
     async def _dispatch(self, dispatched: Dispatched) -> None:
         job, tokens = dispatched.job, dispatched.tokens
-        await self._jobs.change(job.id, Status.DISPATCHED, sites=sorted(tokens))
-        links = {site: link for site, link in self._links().items() if site in tokens}
-        results = await asyncio.gather(*(self._deploy(dispatched, link) for link in links.values()), return_exceptions=True)
-        for site, result in zip(links, results, strict=True):
-            if isinstance(result, BaseException):
-                self._give_back(job.id, tokens)
-                raise result if isinstance(result, SundogError) else SiteNotReady(str(result), where=site)
-        if self._table.find(job.id).status is not Status.DISPATCHED:  # aborted meanwhile
+        try:
+            if self._table.find(job.id).status is Status.SUBMITTED:  # not aborted meanwhile
+                await self._jobs.change(job.id, Status.DISPATCHED, sites=sorted(tokens))
+                await self._deploy_all(dispatched)
+            links = {site: self._link(site) for site in tokens}
+        except BaseException:
+            self._give_back(job.id, tokens)
+            raise
+        if self._table.find(job.id).status is not Status.DISPATCHED:
             self._give_back(job.id, tokens)
             return
-        meta = dispatched.prepared.folder.meta
         for site, link in links.items():
-            link.send(StartRun(job.id, tokens[site], sorted(tokens), meta.seed))
+            link.send(StartRun(job.id, tokens[site], sorted(tokens), dispatched.prepared.folder.meta.seed))
         self._start(dispatched)
+
+    async def _deploy_all(self, dispatched: Dispatched) -> None:
+        results = await asyncio.gather(*(self._deploy(dispatched, site) for site in dispatched.tokens), return_exceptions=True)
+        for error in filter(None, results):
+            raise error
+
+    def _link(self, site: str) -> Link:
+        link = self._links().get(site)
+        if link is None:
+            raise SiteNotReady("its link was lost", where=site)
+        return link
 
     def _give_back(self, run: str, tokens: dict[str, str]) -> None:
         for site, link in self._links().items():
             if site in tokens:
                 link.send(Cancel(run, tokens[site]))
 
-    async def _deploy(self, dispatched: Dispatched, link: Link) -> None:
-        folder = dispatched.prepared.folder
-        app = folder.app_for(link.peer.name)
+    async def _deploy(self, dispatched: Dispatched, site: str) -> None:
+        folder, link = dispatched.prepared.folder, self._link(site)
+        app = folder.app_for(site)
         if app is None:
-            raise SiteNotReady("no app of the job is for it", where=link.peer.name)
+            raise DeployFailed(Failure(DeployFailed.code, "no app of the job is for it", site=site))
         manifest = dispatched.prepared.app_manifest(app)
         offer_folder(link, manifest, folder.path_of(app))
         try:
-            deploy = Deploy(dispatched.job.id, {"threads": folder.meta.threads, "nonce": secrets.token_hex(4)})
+            deploy = Deploy(dispatched.job.id, {"threads": folder.meta.threads})
             answer: Deployed = await self._ask(link, deploy, Deployed, DEPLOY_SECONDS, manifest.encode())
         finally:
             withdraw_folder(link, manifest)

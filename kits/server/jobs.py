@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
 from ...kernel.observers import Observers
 from ...kernel.plugins import plugins
-from ..protocol.answers import JobReport
+from ..protocol.answers import JobReport, RoundReport
 from ..protocol.records import Status
 from ..supervisor.tasks import Tasks
 from ..workspace.folders import Workspace
@@ -23,7 +25,7 @@ from ..workspace.job_state import Job, JobTable
 from ..workspace.kit import ServerKit
 from ..workspace.manifest import Limits, manifest_of
 from .dispatch import Prepared
-from .report import job_report, read_report
+from .report import job_report, read_report, tell_closed
 from .run_program import ServerRunProgram
 
 
@@ -43,6 +45,7 @@ class Jobs:
         self._workspace = workspace
         self._limits = Limits(kit.limits.max_job_files, kit.limits.max_job_bytes)
         self._runs = runs
+        self._told: WeakKeyDictionary[ServerRunProgram, list[RoundReport]] = WeakKeyDictionary()
         self._news = asyncio.Condition()
         self._tasks = Tasks("jobs")
         self._observers = Observers()
@@ -62,9 +65,9 @@ class Jobs:
         read = await asyncio.to_thread(read_job, folder)
         meta = read.meta if seed is None else read.meta.replace(seed=seed)
         content = (await asyncio.to_thread(manifest_of, folder, self._limits)).sha256
-        document = msgspec.to_builtins(meta)
-        job, durable = self.table.submit(document, request=request, content=content, extra={"submitter": submitter})
-        await asyncio.to_thread(folder.rename, self.folder(job.id))
+        document, job_id = msgspec.to_builtins(meta), str(uuid.uuid4())
+        await asyncio.to_thread(folder.rename, self.folder(job_id))  # first: what is in the table may be dispatched at once
+        job, durable = self.table.submit(document, job_id=job_id, request=request, content=content, extra={"submitter": submitter})
         await durable
         self.moved(job.id)
         return job
@@ -84,23 +87,25 @@ class Jobs:
     def report(self, job: Job) -> JobReport:
         """What came out of a job, or how far it is."""
         path, program = self._workspace.run(job.id).report, self._runs.get(job.id)
-        if program is None and path.exists():
+        if program is not None:
+            rounds = self._told.setdefault(program, [])
+            tell_closed(program.run, rounds)
+            return job_report(job, program.run, time.time(), rounds)
+        if path.exists():
             return msgspec.structs.replace(read_report(path), status=str(job.status), reason=job.reason)
-        return job_report(job, program.run if program is not None else None, time.time())
+        return job_report(job, None, time.time(), [])
 
     async def next_report(self, job_id: str, seen: tuple[Any, ...]) -> JobReport:
         """The report of a job once it says more than (status, number of rounds, what it waits for), as far as those are given."""
 
-        def now() -> JobReport:
-            return self.report(self.table.find(job_id))
-
         def is_news() -> bool:
-            report = now()
-            return (report.status, len(report.rounds), report.waits_for)[: len(seen)] != seen
+            job, program = self.table.find(job_id), self._runs.get(job_id)
+            rounds = len(program.run.closed_steps if program is not None else self.report(job).rounds)
+            return (str(job.status), rounds, job.waits_for)[: len(seen)] != seen
 
         async with self._news:
             await self._news.wait_for(is_news)
-        return now()
+        return self.report(self.table.find(job_id))
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds; it is looked at whenever something moves."""

@@ -29,18 +29,21 @@ def round_report(record: StepClosed, tasks: tuple[TaskState, ...], opened: float
     )  # fmt: skip
 
 
-def job_report(job: Job, run: RunState | None, now: float, faults: list[Failure] | None = None) -> JobReport:
-    """The report of a job as it is now; `run` is None before it started."""
-    rounds, metrics = [], {}
-    for record, tasks in run.closed_steps if run is not None else ():
-        opened = run.opened_at.get((record.workflow, record.step), record.time_seconds) if run is not None else 0.0
-        rounds.append(round_report(record, tasks, opened))
-        metrics.update(record.metrics.own)
+def tell_closed(run: RunState, told: list[RoundReport]) -> None:
+    """Add the closed steps that are not told yet. A closed step changes no more, so each is told once, however many there are."""
+    for record, tasks in run.closed_steps[len(told) :]:
+        opened = run.opened_at.get((record.workflow, record.step), record.time_seconds)
+        told.append(round_report(record, tasks, opened))
+
+
+def job_report(job: Job, run: RunState | None, now: float, rounds: list[RoundReport], faults: list[Failure] | None = None) -> JobReport:
+    """The report of a job as it is now, with what was told of its closed steps; `run` is None before it started."""
+    metrics = {name: value for told in rounds for name, value in told.own_metrics.items()}
     model = run.final_state() if run is not None else None
     return JobReport(
         job.id, job.name, str(job.status), job.reason,
         round(job.duration_seconds(now), 6), list(run.sites) if run is not None else [], metrics,
-        model.sha256 if model else "", "models/model.safetensors" if model else "", rounds,
+        model.sha256 if model else "", "models/model.safetensors" if model else "", list(rounds),
         failure_of(job), [Problem.of(fault) for fault in faults or []], job.waits_for,
     )  # fmt: skip
 
@@ -56,7 +59,9 @@ def write_report(path: Path, job: Job, run: RunState, faults: list[Failure]) -> 
     ended = run.outcome
     if ended is None:
         raise ValueError(f"the run {job.id} has not ended")
-    report = job_report(job, run, ended.time_seconds, faults)
+    rounds: list[RoundReport] = []
+    tell_closed(run, rounds)
+    report = job_report(job, run, ended.time_seconds, rounds, faults)
     failure = Problem.of(ended.failure) if ended.failure is not None else None
     report = msgspec.structs.replace(report, status=ended.status, reason=ended.reason, failure=failure)
     atomic_write(path, msgspec.json.format(msgspec.json.encode(report), indent=1))

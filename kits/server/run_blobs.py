@@ -15,7 +15,7 @@ import msgspec
 
 from ...kernel.errors import JobError
 from ...kernel.messages import Payload
-from ...transports.link.link import Link
+from ...transports.link.link import Link, LinkClosed
 from ...transports.link.writer import Writer
 from ..handover.folders import take
 from ..workspace.blobs import BlobStore
@@ -87,7 +87,12 @@ class RunBlobs:
         take(self._folder.out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
 
     async def receive(self, link: Link | None, payload: Payload, inline: bytes | None) -> None:
-        """Get a result into in/. Raises: LinkError, RemoteError when it cannot be had now."""
+        """Get a result into in/.
+
+        Raises:
+            LinkClosed: the site is not there; it offers the result again.
+            LinkError, RemoteError, OSError: it cannot be had.
+        """
         self._last_used[payload.sha256] = self._closed
         target = self._folder.inbox / payload.sha256
         if inline is not None:
@@ -95,6 +100,8 @@ class RunBlobs:
             await self._writer.do(lambda: atomic_write(target, inline))
         elif link is not None:
             await link.transfers.fetch(payload.sha256, payload.size_bytes, target)
+        else:
+            raise LinkClosed("the site's link is gone")
 
     def offer(self, link: Link, payload: Payload) -> None:
         """Let a site get a blob until it goes."""

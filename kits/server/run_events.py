@@ -15,7 +15,7 @@ from ..protocol.records import AnyRecord, OpenTask, ResultReceived, RunFinished
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Every site has started; the run may begin."""
+    """Every site was told to start; the run may begin."""
 
     seed: int
     at: float
@@ -104,9 +104,11 @@ class ResultHere:
 
 @dataclass(frozen=True, slots=True)
 class ReceiveFailed:
-    """A result could not be fetched; the site keeps it and offers it again."""
+    """A result could not be fetched: the site offers it again when it is back; or, with a failure, it will never be had."""
 
     task_id: str
+    failure: Failure | None
+    at: float
 
 
 @dataclass(frozen=True, slots=True)

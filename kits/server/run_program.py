@@ -19,11 +19,12 @@ from ...kernel.context import derive_seed
 from ...kernel.errors import Failure, SundogError
 from ...kernel.messages import Message, Payload, split_body
 from ...kernel.operator_roles import Launcher, LaunchSpec
-from ...transports.link.link import Link
+from ...transports.link.link import Link, LinkClosed
 from ...transports.link.writer import Writer
 from ..handover import messages as job
-from ..protocol.messages import Grew, Offer, Verdicts
+from ..protocol.messages import Grew, Offer, RunEnded, Verdicts
 from ..protocol.records import OpenTask, RunFinished
+from ..supervisor.alarms import Alarms
 from ..supervisor.effects import Ordered
 from ..supervisor.job_process import JobProcess
 from ..supervisor.tasks import Tasks
@@ -76,9 +77,10 @@ class ServerRunProgram:
         self._effects = Ordered(self._journal_failed)
         self._from_job: asyncio.Queue[tuple[Message | _JobEnded, bytes]] = asyncio.Queue()
         self._process: JobProcess | None = None
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._alarms = Alarms()
         self._tasks = Tasks(f"run {run.run}")
         self._tasks.start(self._serve_job())
+        self._is_unwritable = False
         self.ended = asyncio.Event()
         self.faults: list[Failure] = []
         """Observers and trackers that raised, as the job said at its end."""
@@ -87,13 +89,15 @@ class ServerRunProgram:
         return f"<ServerRunProgram {self.run.run} {self.run.phase.value}>"
 
     def begin(self) -> None:
-        """Record the start and launch the job process."""
+        """Record the start and launch the job process. A site that was lost since it gave its token counts as silent from now on."""
         self.feed(ev.Begun(self.meta.seed, time.time()))
+        for site in set(self.run.sites) - self.run.connected:
+            self.site_down(site)
 
     def feed(self, event: ev.Event) -> None:
         """Let the reducer decide, then append, then act; in the order of the calls."""
         records, actions = self.run.on(event)
-        durable = self._journal.append(records) if records else None
+        durable = self._journal.append(records) if records and not self._is_unwritable else None
         self._effects.after(durable, partial(self._perform, actions))
 
     def abort(self, reason: str) -> None:
@@ -109,14 +113,14 @@ class ServerRunProgram:
 
     def site_up(self, site: str, working: list[str], kept: list[str]) -> None:
         """A site has said what it holds of this run."""
-        self._cancel_timer(f"stall {site}")
+        self._alarms.cancel(f"stall {site}")
         self.feed(ev.SiteUp(site, tuple(working), tuple(kept)))
 
     def site_down(self, site: str) -> None:
         """A site's link is down."""
         self.feed(ev.SiteDown(site))
         failure = Failure.of(SiteSilent(f"nothing was heard of it for {self._services.stall_seconds:g} s"), site=site)
-        self._set_timer(f"stall {site}", self._services.stall_seconds, ev.SiteStalled(site, failure))
+        self._alarms.set(f"stall {site}", self._services.stall_seconds, lambda: self.feed(ev.SiteStalled(site, failure)))
 
     def grew(self, site: str, stream: str, size: int) -> None:
         """A site's stream is longer here now."""
@@ -133,7 +137,7 @@ class ServerRunProgram:
                 continue
             try:
                 await self._on_job_message(message, body)
-            except SundogError as exc:
+            except Exception as exc:  # noqa: BLE001  # whatever it is: a run must come to an end
                 self._fail(Failure.of(exc, site="server"))
 
     async def _on_job_message(self, message: Message, body: bytes) -> None:
@@ -172,18 +176,26 @@ class ServerRunProgram:
             payload, meta = message.payloads[index], metas[index]
             tasks.append(OpenTask(task_id, site, message.name, payload, meta, seed, message.deadline_seconds))
             if message.deadline_seconds:
-                late = Failure.of(DeadlineOver(f"no result within {message.deadline_seconds:g} s"), site=site)
-                self._set_timer(task_id, message.deadline_seconds, partial(ev.DeadlinePassed, task_id, late))
+                self._alarms.set(task_id, message.deadline_seconds, partial(self._deadline_over, task_id, site, message.deadline_seconds))
         self.feed(ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), time.time()))
+
+    def _deadline_over(self, task_id: str, site: str, seconds: float) -> None:
+        failure = Failure.of(DeadlineOver(f"no result within {seconds:g} s"), site=site)
+        self.feed(ev.DeadlinePassed(task_id, failure, time.time()))
 
     def _fail(self, failure: Failure) -> None:
         log.error("run_broken", run=self.run.run, code=failure.code, error=failure.what, trace=failure.trace)
         self.feed(ev.Broken(failure, time.time()))
 
     def _journal_failed(self, error: BaseException) -> None:
-        log.error("journal_failed", run=self.run.run, error=str(error))
-        if self._process is not None:
-            self._tasks.start(self._process.stop(str(error), 2.0))
+        """What is not written does not hold: the run ends, and the project's journal alone says so."""
+        finished = self.run.ended
+        if finished is not None:  # it was the last record
+            ends = [ev.Send(site, RunEnded(self.run.run, finished.status)) for site in self.run.connected]
+            self._perform([*ends, ev.EndRun(finished)])
+        elif not self._is_unwritable:
+            self._is_unwritable = True
+            self._fail(Failure.of(error, site="server"))
 
     # --- actions ------------------------------------------------------------------------------------------------
 
@@ -234,14 +246,16 @@ class ServerRunProgram:
 
     async def _receive(self, action: ev.Receive) -> None:
         payload = action.offer.payload
-        self._cancel_timer(action.offer.task_id)
+        self._alarms.cancel(action.offer.task_id)
         try:
             if payload is not None:
                 link = self._services.link_of(action.site)
                 await self.blobs.receive(link, payload, action.inline)
-        except SundogError as exc:
-            log.warning("result_not_received", run=self.run.run, site=action.site, error=exc.what, code=exc.code)
-            self.feed(ev.ReceiveFailed(action.offer.task_id))
+        except Exception as exc:  # noqa: BLE001  # whatever it is, the task must come to an end
+            failure = Failure.of(exc, site=action.site)
+            log.warning("result_not_received", run=self.run.run, site=action.site, error=failure.what, code=failure.code)
+            is_lost_for_now = isinstance(exc, LinkClosed)
+            self.feed(ev.ReceiveFailed(action.offer.task_id, None if is_lost_for_now else failure, time.time()))
             return
         self.feed(ev.ResultHere(action.site, action.offer, action.meta, action.inline, time.time()))
 
@@ -249,8 +263,8 @@ class ServerRunProgram:
         self.folder.renew_out()
         environment = {posix.RUN_VARIABLE: f"{self.run.run}/server", **posix.thread_environment(self.meta.threads)}
         spec = LaunchSpec(self.run.run, "server", "server", self.folder.root, environment)
-        process = self._process = JobProcess(self._services.launcher, spec, self._on_message, self._job_ended)
-        self._tasks.start(process.run(self._start_document()))
+        self._process = JobProcess(self._services.launcher, spec, self._start_document(), self._on_message, self._job_ended)
+        self._tasks.start(self._process.run())
 
     def _on_message(self, message: Message, body: memoryview) -> None:
         self._from_job.put_nowait((message, bytes(body)))
@@ -269,24 +283,12 @@ class ServerRunProgram:
         )  # fmt: skip
 
     async def _end(self, finished: RunFinished) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
-        await self.blobs.finish(self.run, self.folder)
-        await self._journal.close()
+        self._alarms.close()
+        for last_step in (self.blobs.finish(self.run, self.folder), self._journal.close()):
+            try:
+                await last_step
+            except (SundogError, OSError) as exc:
+                log.exception("run_not_tidied_up", run=self.run.run, reason=str(exc))
         self._services.on_end(self.run.run, finished)
         self.ended.set()
         await self._tasks.close()
-
-    # --- pieces -------------------------------------------------------------------------------------------------
-
-    def _set_timer(self, name: str, seconds: float, event: ev.Event | Callable[[float], ev.Event]) -> None:
-        def ring() -> None:
-            self.feed(event(time.time()) if callable(event) else event)
-
-        self._cancel_timer(name)
-        self._timers[name] = asyncio.get_running_loop().call_later(seconds, ring)
-
-    def _cancel_timer(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()

@@ -6,7 +6,7 @@ process lives (who is connected, who is lost) stands beside it and is forgotten 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ...kernel.errors import Failure
@@ -71,7 +71,7 @@ class RunState:
     opened_at: dict[tuple[str, int], float] = field(default_factory=dict)
     excluded: dict[str, Failure] = field(default_factory=dict)
     connected: set[str] = field(default_factory=set)
-    gone: set[str] = field(default_factory=set)
+    gone: dict[str, Failure] = field(default_factory=dict)
     deaths: int = 0
     outcome: RunFinished | None = None
     ended: RunFinished | None = None
@@ -93,7 +93,7 @@ class RunState:
             case StepClosed():
                 self._apply_closed(record)
             case RunFinished():
-                self.ended, self.phase = record, Phase.ENDED
+                self.ended, self.outcome, self.phase = record, record, Phase.ENDED
             case _:
                 pass
 
@@ -104,7 +104,8 @@ class RunState:
         kept = Committed(record.step, tuple(record.payloads), tuple(record.metas), record.has_state)
         before = self.committed.get(record.workflow)
         if before and not record.has_state and before.has_state:
-            kept = replace(before, step=record.step)
+            payloads, metas = (before.payloads[0], *record.payloads), (before.metas[0], *record.metas)
+            kept = Committed(record.step, payloads, metas, has_state=True)
         self.committed[record.workflow] = kept
         self.closed_steps.append((record, tasks))
 

@@ -181,7 +181,10 @@ class Server:
         self.streams.forget(run)
         failure = msgspec.to_builtins(finished.failure) if finished.failure is not None else None
         job = self.jobs.table.find(run)
-        write_report(program.folder.report, job, program.run, program.faults)
+        try:
+            write_report(program.folder.report, job, program.run, program.faults)
+        except OSError as exc:
+            log.exception("report_not_written", run=run, reason=str(exc))
         self.jobs.change(run, Status(finished.status), finished.reason, failure=failure)
         log.info("run_ended", run=run, status=finished.status, reason=finished.reason)
 

@@ -6,6 +6,8 @@ it has then already applied them to its state.
 
 from __future__ import annotations
 
+from typing import cast
+
 from ...kernel.errors import Failure, JobError
 from ..handover import messages as job
 from ..protocol.messages import AbortRun, AbortTask, RunEnded, Stored, TaskFor, Unknown, Verdicts
@@ -16,6 +18,8 @@ from .run_state import Committed, Phase, RunState, TaskState
 
 MAX_DEATHS = 3
 """A job process that dies this often without a new record in between is not started again."""
+STEP_CLOSED = "the step is closed"
+NOT_WANTED = "no result of it is wanted any more"
 
 
 class JobProcessDied(JobError):
@@ -42,6 +46,8 @@ class ServerRun(RunState):
         return records, actions
 
     def _decide(self, event: ev.Event) -> ev.Decision:  # noqa: C901, PLR0911, PLR0912  # a table, one line an event
+        if not self._counts(event):
+            return [], []
         match event:
             case ev.Begun():
                 return self._begun(event)
@@ -76,6 +82,13 @@ class ServerRun(RunState):
             case ev.AbortAsked():
                 return self._abort_asked(event)
 
+    def _counts(self, event: ev.Event) -> bool:
+        """Once the outcome is known no step is opened, closed or added to; behind RunFinished nothing is written."""
+        if self.outcome is None:
+            return True
+        last = ev.SiteUp if self.phase is Phase.ENDED else ev.SiteUp | ev.SiteDown | ev.FinishSaid | ev.Broken | ev.JobDied
+        return isinstance(event, last)
+
     def _begun(self, event: ev.Begun) -> ev.Decision:
         started = RunStarted("", self.run, self.term, list(self.sites), event.seed, event.at)
         return [started], [Launch()]
@@ -105,7 +118,7 @@ class ServerRun(RunState):
         for site in sorted({t.open.site for t in tasks} & self.connected):
             mine = [v for v, t in zip(verdicts, tasks, strict=True) if t.open.site == site]
             actions.append(Send(site, Verdicts(self.term, self.run, [v for v in mine if v[1] != "missing"])))
-            actions += [Send(site, AbortTask(self.run, v[0], "the step is closed")) for v in mine if v[1] == "missing"]
+            actions += [Send(site, AbortTask(self.run, v[0], STEP_CLOSED)) for v in mine if v[1] == "missing"]
         actions.append(Release(event.workflow, event.step))
         return [closed], actions
 
@@ -143,17 +156,23 @@ class ServerRun(RunState):
     def _result_here(self, event: ev.ResultHere) -> ev.Decision:
         task = self.tasks[event.offer.task_id]
         task.receiving = False
-        if task.received is not None or self.phase is Phase.ENDED:
+        if task.received is not None:
             return [], []
         if task.verdict:
-            return [], [Send(event.site, Verdicts(self.term, self.run, [(event.offer.task_id, "late", "the step was closed")]))]
+            return [], [Send(event.site, Verdicts(self.term, self.run, [(event.offer.task_id, "late", STEP_CLOSED)]))]
         offer = event.offer
         received = ResultReceived("", offer.task_id, event.site, offer.payload, event.meta, offer.failure, event.at)
         return [received], [Send(event.site, Stored(self.run, offer.task_id)), self._hand_on(received, event.inline)]
 
     def _receive_failed(self, event: ev.ReceiveFailed) -> ev.Decision:
-        self.tasks[event.task_id].receiving = False
-        return [], []
+        task = self.tasks[event.task_id]
+        task.receiving = False
+        if task.verdict:
+            return [], [Send(task.open.site, Verdicts(self.term, self.run, [(event.task_id, "late", STEP_CLOSED)]))]
+        if event.failure is None or task.received is not None:
+            return [], []
+        received = ResultReceived("", event.task_id, task.open.site, None, b"", event.failure, event.at)
+        return [received], [Send(task.open.site, Stored(self.run, event.task_id)), Tell(_result_for(received))]
 
     # --- sites --------------------------------------------------------------------------------------------------
 
@@ -161,10 +180,12 @@ class ServerRun(RunState):
         self.connected.add(event.site)
         actions: list[Action] = []
         if event.site in self.gone:
-            self.gone.discard(event.site)
+            del self.gone[event.site]
             actions.append(Tell(job.SiteBack(event.site)))
-        if self.phase in (Phase.ENDING, Phase.ENDED):
-            return [], [Send(event.site, RunEnded(self.run, self.outcome.status if self.outcome else ""))]
+        if self.outcome is not None:
+            return [], [Send(event.site, RunEnded(self.run, self.outcome.status))]
+        owed = {t.open.task_id for t in self._open_tasks(event.site)}
+        actions += [Send(event.site, AbortTask(self.run, task_id, NOT_WANTED)) for task_id in event.working if task_id not in owed]
         has = {*event.working, *event.kept}
         actions += [self._send_task(t.open, t.workflow, t.step) for t in self._open_tasks(event.site) if t.open.task_id not in has]
         return [], actions
@@ -176,14 +197,14 @@ class ServerRun(RunState):
     def _site_stalled(self, event: ev.SiteStalled) -> ev.Decision:
         if event.site in self.connected or event.site in self.gone:
             return [], []
-        self.gone.add(event.site)
+        self.gone[event.site] = event.failure
         return [], [Tell(job.SiteGone(event.site, event.failure))]
 
     def _site_cannot(self, event: ev.SiteCannot) -> ev.Decision:
         """A site's job process cannot go on: each of its open tasks fails, and so will later ones."""
-        self.excluded[event.site] = event.failure
+        failure = self.excluded.setdefault(event.site, event.failure)
         mine = self._open_tasks(event.site)
-        records = [ResultReceived("", t.open.task_id, event.site, None, b"", event.failure, event.at) for t in mine]
+        records = [ResultReceived("", t.open.task_id, event.site, None, b"", failure, event.at) for t in mine]
         return list(records), [Tell(_result_for(record)) for record in records]
 
     def _deadline_passed(self, event: ev.DeadlinePassed) -> ev.Decision:
@@ -198,45 +219,45 @@ class ServerRun(RunState):
     def _finish_said(self, event: ev.FinishSaid) -> ev.Decision:
         said = event.finish
         if said.aborted:
-            self._settle(Status.ABORTED, None, said.aborted, event.at)
+            told = self._settle(Status.ABORTED, None, said.aborted, event.at)
         elif said.failure is not None:
-            self._settle(Status.EXECUTION_EXCEPTION, said.failure, str(said.failure), event.at)
+            told = self._settle(Status.EXECUTION_EXCEPTION, said.failure, str(said.failure), event.at)
         else:
             missing = self.missing_sites()
             status = Status.DEGRADED if missing else Status.COMPLETED
-            self._settle(status, None, f"without {', '.join(missing)} in some steps" if missing else "", event.at)
-        return [], [Tell(job.Finished()), StopJob("", grace_seconds=5.0)]
+            told = self._settle(status, None, f"without {', '.join(missing)} in some steps" if missing else "", event.at)
+        return [], [*told, Tell(job.Finished()), StopJob("", grace_seconds=5.0)]
 
     def _broken(self, event: ev.Broken) -> ev.Decision:
-        self._settle(Status.EXECUTION_EXCEPTION, event.failure, str(event.failure), event.at)
-        return [], [StopJob(event.failure.what, grace_seconds=2.0)]
+        told = self._settle(Status.EXECUTION_EXCEPTION, event.failure, str(event.failure), event.at)
+        return [], [*told, StopJob(event.failure.what, grace_seconds=2.0)]
 
     def _abort_asked(self, event: ev.AbortAsked) -> ev.Decision:
-        if self.phase in (Phase.ENDING, Phase.ENDED):
-            return [], []
-        self._settle(Status.ABORTED, None, event.reason, event.at)
-        stop: list[Action] = [StopJob(event.reason, grace_seconds=2.0)]
-        return [], [*(Send(site, AbortRun(self.run, event.reason)) for site in sorted(self.connected)), *stop]
+        told = self._settle(Status.ABORTED, None, event.reason, event.at)
+        return [], [*told, StopJob(event.reason, grace_seconds=2.0)]
 
-    def _settle(self, status: Status, failure: Failure | None, reason: str, at: float) -> RunFinished:
-        """The first outcome stays."""
-        self.outcome = self.outcome or RunFinished("", status, failure, reason, at)
-        self.phase = Phase.ENDING
-        return self.outcome
+    def _settle(self, status: Status, failure: Failure | None, reason: str, at: float) -> list[Action]:
+        """The first outcome stays. Unless all went well, what sites still work on is in vain; why it failed is not their business."""
+        if self.outcome is not None:
+            return []
+        self.outcome, self.phase = RunFinished("", status, failure, reason, at), Phase.ENDING
+        if status in (Status.COMPLETED, Status.DEGRADED):
+            return []
+        why = reason if status is Status.ABORTED else "the run has failed"
+        return [Send(site, AbortRun(self.run, why)) for site in sorted(self.connected)]
 
     def _job_died(self, event: ev.JobDied) -> ev.Decision:
-        if self.phase is Phase.ENDED:
-            return [], []
         self.deaths += 1
         if self.outcome is None and self.deaths < MAX_DEATHS:
-            return [], [Launch()]
-        outcome = self.outcome
-        if outcome is None:
+            return [], [Launch(), *(Tell(job.SiteGone(site, failure)) for site, failure in self.gone.items())]
+        told: list[Action] = []
+        if self.outcome is None:
             what = f"the server's job process ended {self.deaths} times without progress: {event.how or 'exit without a result'}"
             failure = replace_site(Failure.of(JobProcessDied(f"{what}; last words: {event.last_words}")), "server")
-            outcome = self._settle(Status.EXECUTION_EXCEPTION, failure, str(failure), event.at)
-        ends: list[Action] = [Send(site, RunEnded(self.run, outcome.status)) for site in sorted(self.connected)]
-        return [outcome], [*ends, EndRun(outcome)]
+            told = self._settle(Status.EXECUTION_EXCEPTION, failure, str(failure), event.at)
+        outcome = cast("RunFinished", self.outcome)
+        ends = [Send(site, RunEnded(self.run, outcome.status)) for site in sorted(self.connected)]
+        return [outcome], [*told, *ends, EndRun(outcome)]
 
     # --- pieces -------------------------------------------------------------------------------------------------
 

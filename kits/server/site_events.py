@@ -88,6 +88,6 @@ class SiteEvents(Handler):
 
     def _on_grew(self, link: Link, message: Grew) -> None:
         program = self._server.runs.get(message.run)
-        if program is not None and message.stream == "metrics.jsonl":
+        if program is not None and link.peer.name in program.run.sites and message.stream == "metrics.jsonl":
             target = program.folder.root / "metrics" / f"{link.peer.name}.jsonl"
             self._server.streams.grew(link, message.run, message.stream, message.size, target)

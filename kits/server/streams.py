@@ -13,6 +13,7 @@ from ...transports.link.link import Link
 from ..supervisor.tasks import Tasks
 
 log = structlog.get_logger()
+SETTLE_SECONDS = 5.0
 
 
 class Streams:
@@ -35,8 +36,9 @@ class Streams:
             task.add_done_callback(lambda _: self._running.pop(key, None))
 
     async def settle(self, run: str) -> None:
-        """Wait until everything that sites said they have of a run is here, or cannot be had."""
-        await asyncio.gather(*(task for key, task in self._running.items() if key[0] == run), return_exceptions=True)
+        """Wait until everything that sites said they have of a run is here, or cannot be had: a lost site holds up no run's end."""
+        if running := [task for key, task in self._running.items() if key[0] == run]:
+            await asyncio.wait(running, timeout=SETTLE_SECONDS)
 
     def forget(self, run: str) -> None:
         """The run is over."""

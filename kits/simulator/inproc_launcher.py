@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,30 +14,51 @@ import numpy as np
 from ...kernel.messages import Message, encode
 from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from ...kernel.transport import Connection, EndOfConnection, Frame
-from ..handover.messages import job_codec
+from ..handover.messages import Kept, job_codec
 from ..job.mailbox import Mailbox
 from ..job.server_job import ServerJob
 from ..job.site_job import SiteJob
 
+Strike = Callable[[Callable[[], bool]], object]
+"""Raises RunAborted on the main thread if the function, asked there, says so."""
+
 
 class InprocLauncher(Launcher):
-    """Hands the work of every job to one mailbox; whoever pumps it runs the jobs. Made on the supervisors' event loop."""
+    """Hands the work of every job to one mailbox; whoever pumps it runs the jobs. Made on the supervisors' event loop.
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    Args:
+        strike: what SIGTERM does to job code.
+    """
+
+    def __init__(self, mailbox: Mailbox, strike: Strike) -> None:
         self._mailbox = mailbox
+        self._strike = strike
+        self._handles: list[_Handle] = []
+        self._has_given_up = False
 
     async def launch(self, spec: LaunchSpec) -> JobHandle:
-        return _Handle(spec, self._mailbox)
+        handle = _Handle(spec, self._mailbox, self._strike)
+        self._handles.append(handle)
+        if self._has_given_up:
+            handle.leave()
+        return handle
+
+    def give_up(self) -> None:
+        """Nobody pumps the mailbox any more: to the supervisors, every job has ended."""
+        self._has_given_up = True
+        for handle in self._handles:
+            handle.leave()
 
 
 class _Handle(JobHandle):
-    """A job beside its supervisor. It cannot be killed; SIGTERM and SIGKILL ask it to stop."""
+    """A job beside its supervisor. It cannot be killed; SIGTERM interrupts its code; SIGKILL, too, and leaves it behind."""
 
-    def __init__(self, spec: LaunchSpec, mailbox: Mailbox) -> None:
+    def __init__(self, spec: LaunchSpec, mailbox: Mailbox, strike: Strike) -> None:
         self.pid = 0
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self.channel: _Channel = _Channel(spec, mailbox, self._end)
+        self._strike = strike
+        self.channel: _Channel = _Channel(spec, mailbox, self.leave)
 
     async def wait(self) -> str:
         await self._ended.wait()
@@ -44,22 +66,27 @@ class _Handle(JobHandle):
 
     def signal(self, number: int) -> None:
         self.channel.job.context.abort.set(f"signal {number}")
+        self._strike(lambda: self.channel.job.is_busy)
+        if number == signal.SIGKILL:
+            self.channel.leave_behind()
+            self.leave()
 
-    def _end(self) -> None:
+    def leave(self) -> None:
+        """To the supervisor, the job has ended; from any thread."""
+        self._loop.call_soon_threadsafe(self.channel.say_goodbye)
         self._loop.call_soon_threadsafe(self._ended.set)
 
 
 class _Channel(Connection):
     """The supervisor's end of the channel; the other end are calls on the main thread."""
 
-    def __init__(self, spec: LaunchSpec, mailbox: Mailbox, end: Callable[[], None]) -> None:
+    def __init__(self, spec: LaunchSpec, mailbox: Mailbox, leave: Callable[[], None]) -> None:
         self.local, self.peer = "supervisor", f"inproc job {spec.run_id}/{spec.name}"
         self._mailbox = mailbox
-        self._end = end
-        self._loop = asyncio.get_running_loop()
+        self._leave = leave
         self._said: asyncio.Queue[Frame | None] = asyncio.Queue()
         self._is_site = spec.role == "site"
-        sender = _Sender(self._loop, self._said)
+        sender = _Sender(asyncio.get_running_loop(), self._said)
         self.job: ServerJob | SiteJob = SiteJob(sender, mailbox, may_drive=False) if self._is_site else ServerJob(sender, mailbox)
 
     async def send(self, *parts: Frame) -> None:
@@ -70,14 +97,23 @@ class _Channel(Connection):
     def _deliver(self, message: Message, body: bytes) -> None:
         if self._is_over():
             return
-        with generators_preserved() if self._is_site else nullcontext():
+        runs_site_code = self._is_site and not isinstance(message, Kept)
+        with generators_preserved() if runs_site_code else nullcontext():
             self.job.on(message, body)
         if self._is_over():
-            self._loop.call_soon_threadsafe(self._said.put_nowait, None)
-            self._end()
+            self._leave()
 
     def _is_over(self) -> bool:
         return self.job.is_done
+
+    def leave_behind(self) -> None:
+        """The job waits for nothing any more."""
+        self.job.is_done = True
+        self._mailbox.post(lambda: None)
+
+    def say_goodbye(self) -> None:
+        """Nothing more is said."""
+        self._said.put_nowait(None)
 
     async def receive(self) -> Frame:
         frame = await self._said.get()

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import msgspec
 
 from ...components.resources.unlimited import AlwaysYes
 from ...components.schedulers.fifo import FifoScheduler
+from ...kernel.context import RunAborted
 from ...kernel.errors import CommandLineError
 from ..job.mailbox import Mailbox
 from ..protocol.answers import JobReport
@@ -28,6 +29,7 @@ from ..workspace.folders import Workspace
 from ..workspace.job_folder import read_job
 from ..workspace.kit import ServerKit, SiteKit
 from .inproc_launcher import InprocLauncher
+from .interruption import Interruption
 
 PROJECT = "simulation"
 Watcher = Callable[[JobReport], None]
@@ -63,16 +65,16 @@ def simulate(
 
     Raises:
         JobRefused, NoJob: the folder is no valid job.
-        KeyboardInterrupt: after Ctrl-C, when the job has been aborted.
+        KeyboardInterrupt: after Ctrl-C (or SIGTERM, SIGHUP), when the job has been aborted.
     """
     folder = read_job(Path(job))
     names = _site_names(folder.meta.sites, sites)
     reason = folder.meta.waits_for(names)
     if reason:
         raise TooFewVirtualSites(f"the job {reason}", where=str(job))
-    with tempfile.TemporaryDirectory(prefix="sundog-") as temporary:
-        root = Path(workspace) if workspace is not None else Path(temporary)
-        return _Simulation(Path(job), root, names, seed, watch).run()
+    with ExitStack() as stack:
+        root = workspace if workspace is not None else stack.enter_context(tempfile.TemporaryDirectory(prefix="sundog-"))
+        return _Simulation(Path(job), Path(root), names, seed, watch).run()
 
 
 def _site_names(named: tuple[str, ...] | None, wanted: int | Sequence[str]) -> list[str]:
@@ -99,24 +101,37 @@ class _Simulation:
         self._error: BaseException | None = None
         self._is_over = False
         self._abort: Callable[[], object] = lambda: None
+        self._give_up: Callable[[], object] = lambda: None
+        self._interruption = Interruption(self._interrupted)
 
     def run(self) -> JobReport:
         """The job code runs in here, on the calling thread."""
-        supervisors = threading.Thread(target=self._supervise, name="supervisors")
-        supervisors.start()
-        interrupted = False
-        while not self._is_over:
+        with self._interruption:
+            supervisors = threading.Thread(target=self._supervise, name="supervisors")
+            supervisors.start()
             try:
-                self._mailbox.pump()
-            except KeyboardInterrupt:
-                interrupted = True
+                self._pump()
+            except BaseException:
                 self._abort()
-        supervisors.join()
-        if interrupted:
+                self._give_up()
+                raise
+            finally:
+                supervisors.join()
+        if self._interruption.has_come:
             raise KeyboardInterrupt
         if self._error is not None:
             raise self._error
         return self._report
+
+    def _interrupted(self) -> None:
+        self._abort()  # what this does changes as the simulation goes on
+
+    def _pump(self) -> None:
+        while not self._is_over:
+            try:
+                self._mailbox.pump()
+            except RunAborted:  # it hit where one piece of job code ended and the next had not begun
+                continue
 
     def _supervise(self) -> None:
         try:
@@ -129,10 +144,11 @@ class _Simulation:
         self._is_over = True
 
     async def _federate(self) -> None:
-        launcher = InprocLauncher(self._mailbox)
+        launcher = InprocLauncher(self._mailbox, self._interruption.strike)
+        self._give_up = launcher.give_up
         address = f"inproc://simulation-{id(self)}"
         async with AsyncExitStack() as stack:
-            kit = ServerKit(project=PROJECT, listen=address, admin_listen=address)
+            kit = ServerKit(project=PROJECT, listen=address, admin_listen=address, durability="none")  # it never goes on: it begins anew
             server = Server(self._workspace("server"), kit, launcher=launcher, scheduler=FifoScheduler())
             await stack.enter_async_context(server)
             for name in self._sites:
@@ -149,6 +165,8 @@ class _Simulation:
         job = await server.jobs.take_in(copy, seed=self._seed)
         loop = asyncio.get_running_loop()
         self._abort = partial(loop.call_soon_threadsafe, server.start_abort, job.id, "interrupted")
+        if self._interruption.has_come:  # before there was anything to abort
+            self._abort()
         seen: tuple[str, int] = ("", 0)
         while True:
             report = await server.jobs.next_report(job.id, seen)

@@ -70,18 +70,6 @@ class LinkUp:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkDown:
-    """The server is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredHeard:
-    """The server has a result."""
-
-    task_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class VerdictHeard:
     """What became of a result; `is_current` when it was said under the highest term this site knows."""
 
@@ -112,7 +100,7 @@ class RunOver:
 
 
 Event = (
-    TaskCame | ModelHere | ModelFailed | JobStarted | JobAnswered | ResultKept | JobDied | LinkUp | LinkDown | StoredHeard | VerdictHeard
+    TaskCame | ModelHere | ModelFailed | JobStarted | JobAnswered | ResultKept | JobDied | LinkUp | VerdictHeard
     | TaskAborted | GraceOver | RunOver
 )  # fmt: skip
 

@@ -17,7 +17,7 @@ from ...kernel.operator_roles import Launcher, LaunchSpec
 from ...transports.link.link import Link
 from ...transports.link.writer import Writer
 from ..handover import messages as job
-from ..protocol.messages import Grew, Offer, StartRun, TaskFor
+from ..protocol.messages import Grew, Offer, SiteFailed, StartRun, TaskFor
 from ..supervisor.job_process import JobProcess
 from ..supervisor.tasks import Tasks
 from ..workspace import posix
@@ -102,7 +102,7 @@ class SiteRunProgram:
                 case ev.MakeOffer():
                     self._offer(action.task_id)
                 case ev.Forget():
-                    self._tasks.start(self._forget(action))
+                    self._forget(action)
                 case ev.Tell():
                     self._tell(action.message)
                 case ev.Report():
@@ -122,11 +122,11 @@ class SiteRunProgram:
         name = self._services.name
         environment = {**self._environment, posix.RUN_VARIABLE: f"{self.run.run}/{name}"}
         spec = LaunchSpec(self.run.run, "site", name, self.folder.root, environment)
-        process = self._process = JobProcess(self._services.launcher, spec, self._on_job_message, self._job_ended)
         document = job.StartDocument(
             self.run.run, "site", name, self._start.sites, self._start.seed, int(self._meta.get("threads", 1)), str(self.folder.root)
         )
-        self._tasks.start(process.run(document))
+        self._process = JobProcess(self._services.launcher, spec, document, self._on_job_message, self._job_ended)
+        self._tasks.start(self._process.run())
 
     def _on_job_message(self, message: Message, body: memoryview) -> None:
         match message:
@@ -189,18 +189,19 @@ class SiteRunProgram:
     # --- results ------------------------------------------------------------------------------------------------
 
     async def _keep(self, action: ev.Keep) -> None:
-        result = action.result
-        payloads = [payload for payload in (result.payload, result.state) if payload is not None]
-        pieces = split_body(payloads, action.body)
-        meta, inline = pieces[0] if result.payload is not None else (b"", None)
-        state_meta, state_inline = pieces[-1] if result.state is not None else (b"", None)
-        parts = Parts(meta, inline, state_meta, state_inline)
-        put = partial(self._outbox.put, result.task_id, result.payload, result.failure, result.state, parts)
+        """Keep it; if that cannot be, keep why; if not even that, this site's part is over."""
+        result, put = action.result, self._outbox.put
         try:
-            await self._services.writer.do(put)
-        except SundogError as exc:
-            refused = partial(self._outbox.put, result.task_id, None, Failure.of(exc, site=self._services.name), None, Parts())
-            await self._services.writer.do(refused)
+            parts = _parts(result, action.body)
+            await self._services.writer.do(partial(put, result.task_id, result.payload, result.failure, result.state, parts))
+        except (SundogError, OSError) as exc:
+            failure = Failure.of(exc, site=self._services.name)
+            log.warning("result_not_kept", run=self.run.run, task=result.task_id, code=failure.code, error=failure.what)
+            try:
+                await self._services.writer.do(partial(put, result.task_id, None, failure, None, Parts()))
+            except OSError:
+                self._services.link().send(SiteFailed(self.run.run, failure))
+                return
         self.feed(ev.ResultKept(result.task_id))
 
     def _offer(self, task_id: str) -> None:
@@ -218,13 +219,14 @@ class SiteRunProgram:
         link.transfers.offer(payload.sha256, path, payload.size_bytes)
         link.send(Offer(self.run.run, task_id, payload), kept.meta)
 
-    async def _forget(self, action: ev.Forget) -> None:
+    def _forget(self, action: ev.Forget) -> None:
+        """Posted at once, so that it is done before anything of the same name is fetched for the next task."""
         kept = self._outbox.get(action.task_id)
         if kept.payload is not None:
             self._services.link().transfers.withdraw(kept.payload.sha256)
-        await self._services.writer.do(partial(self._outbox.release, action.task_id))
+        self._services.writer.post(partial(self._outbox.release, action.task_id))
         if action.model_sha256:
-            await self._services.writer.do(partial((self.folder.inbox / action.model_sha256).unlink, missing_ok=True))
+            self._services.writer.post(partial((self.folder.inbox / action.model_sha256).unlink, missing_ok=True))
 
     async def _fetch(self, task: TaskFor) -> None:
         payload = task.payload
@@ -233,7 +235,7 @@ class SiteRunProgram:
         try:
             link = self._services.link()
             await link.transfers.fetch(payload.sha256, payload.size_bytes, self.folder.inbox / payload.sha256)
-        except SundogError as exc:
+        except (SundogError, OSError) as exc:
             self.feed(ev.ModelFailed(task.task_id, Failure.of(exc, site=self._services.name)))
             return
         self.feed(ev.ModelHere(task.task_id))
@@ -262,3 +264,11 @@ class SiteRunProgram:
         self._services.on_end(self.run.run)
         self.ended.set()
         await self._tasks.close()
+
+
+def _parts(result: job.ResultFor, body: bytes) -> Parts:
+    """What a job process handed over with a result. Raises: MessageError when the body does not hold what it says."""
+    pieces = split_body([payload for payload in (result.payload, result.state) if payload is not None], body)
+    meta, inline = pieces[0] if result.payload is not None else (b"", None)
+    state_meta, state_inline = pieces[-1] if result.state is not None else (b"", None)
+    return Parts(meta, inline, state_meta, state_inline)

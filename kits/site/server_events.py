@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from ...kernel.errors import Failure, JobError
 from ...kernel.messages import Message
 from ...transports.link import DialerHandler, Link
 from ...transports.link.refusals import Refused
@@ -18,6 +19,7 @@ from ..protocol.messages import (
     Deploy,
     PeerMessage,
     RunEnded,
+    SiteFailed,
     StartRun,
     Stored,
     Sync,
@@ -31,6 +33,17 @@ if TYPE_CHECKING:
     from .site import Site
 
 log = structlog.get_logger()
+
+
+class RunNotHere(JobError):
+    """A site has no part in a run that its server counts it in.
+
+    Cause: the site was restarted while the job ran, or its link was lost just as the job was to start there.
+
+    Cure: submit the job again; with a policy that can do without the site ("require", "on_missing") the others go on.
+    """
+
+    code = "SD-4204"
 
 
 class ServerEvents(DialerHandler):
@@ -47,8 +60,7 @@ class ServerEvents(DialerHandler):
             program.feed(ev.LinkUp())
 
     def link_down(self, link: Link, reason: str) -> None:
-        for program in list(self._site.runs.values()):
-            program.feed(ev.LinkDown())
+        log.info("link_down", reason=reason)  # and that is all: losing a link ends nothing
 
     def refused(self, error: Refused) -> None:
         log.error("refused_by_server", code=error.code, reason=error.what, cure=error.cure)
@@ -71,21 +83,27 @@ class ServerEvents(DialerHandler):
                 self._on_run_message(message, body)
 
     def _on_sync(self, sync: Sync) -> None:
-        """Runs that the server does not run any more end here too."""
+        """Runs that the server does not run any more end here too; and it should not wait for one that does not run here."""
         wanted = {one.run for one in sync.runs}
         for run, program in list(self._site.runs.items()):
             if run not in wanted:
                 program.over("the server does not run it any more")
+        for run in wanted - self._site.runs.keys():
+            self._has_no_part(run)
 
-    def _on_run_message(self, message: Message, body: memoryview) -> None:
+    def _has_no_part(self, run: str) -> None:
+        failure = Failure.of(RunNotHere("the run is not at work here"), site=self._site.kit.name)
+        self._site.link.send(SiteFailed(run, failure))
+
+    def _on_run_message(self, message: Message, body: memoryview) -> None:  # noqa: C901  # a table, one entry a message
         program = self._site.runs.get(getattr(message, "run", ""))
         if program is None:
+            if isinstance(message, TaskFor):
+                self._has_no_part(message.run)
             return
         match message:
             case TaskFor():
                 program.on_task(message, body)
-            case Stored():
-                program.feed(ev.StoredHeard(message.task_id))
             case Verdicts():
                 for task_id, _verdict, _reason in message.verdicts:
                     program.feed(ev.VerdictHeard(task_id, program.is_current(message.term)))
@@ -97,5 +115,7 @@ class ServerEvents(DialerHandler):
                 program.over(message.reason)
             case RunEnded():
                 program.over("")
+            case Stored():
+                pass  # the server has the result; the outbox keeps it until there is a verdict
             case _:
                 log.warning("unexpected_message", message=type(message).__name__)

@@ -50,6 +50,7 @@ class Site:
         self._resources = resources
         self._timers = timers or Timers()
         self._deployed: dict[str, dict[str, Any]] = {}
+        self._deploying: dict[str, asyncio.Task[None]] = {}
         self._tokens: dict[str, str] = {}
         self._undo = AsyncExitStack()
         self._tasks = Tasks(f"site {kit.name}")
@@ -124,10 +125,17 @@ class Site:
     def cancel(self, message: Cancel) -> None:
         """The job does not come."""
         self._resources.free(message.token)
+        self._stop_deploying(message.run)
+        self._deployed.pop(message.run, None)
 
     def deploy(self, message: Deploy, body: bytes) -> None:
-        """Fetch the app."""
-        self._tasks.start(self._deploy(message, body))
+        """Fetch the app; asked again, after a lost connection, begin anew."""
+        self._stop_deploying(message.run)
+        self._deploying[message.run] = self._tasks.start(self._deploy(message, body))
+
+    def _stop_deploying(self, run: str) -> None:
+        if (task := self._deploying.pop(run, None)) is not None:
+            task.cancel()
 
     async def _deploy(self, message: Deploy, body: bytes) -> None:
         try:
@@ -135,9 +143,8 @@ class Site:
             app = self.workspace.run(message.run).create().app
             await asyncio.to_thread(shutil.rmtree, app, ignore_errors=True)
             await fetch_folder(self.link, manifest, app)
-        except (SundogError, ExceptionGroup) as exc:
-            error = exc.exceptions[0] if isinstance(exc, ExceptionGroup) else exc
-            self.link.send(Deployed(message.run, Failure.of(error, site=self.kit.name)))
+        except (SundogError, OSError) as exc:
+            self.link.send(Deployed(message.run, Failure.of(exc, site=self.kit.name)))
             return
         self._deployed[message.run] = message.meta
         self.link.send(Deployed(message.run))
@@ -154,6 +161,7 @@ class Site:
             self.link.send(Started(message.run, Failure.of(exc, site=self.kit.name)))
             return
         self._tokens[message.run] = message.token
+        self._stop_deploying(message.run)
         meta = self._deployed.pop(message.run)
         environment = {**posix.thread_environment(int(meta.get("threads", 1))), **self._resources.environment(allocated)}
         services = SiteServices(

@@ -60,14 +60,13 @@ class SiteRun:
     waiting: deque[str] = field(default_factory=deque)
     """Tasks in the order they came; the job process has the first one, if it is `working`."""
     tasks: dict[str, SiteTask] = field(default_factory=dict)
-    kept: dict[str, bool] = field(default_factory=dict)
-    """Results in the outbox: task id → whether the server said that it has stored it."""
+    kept: list[str] = field(default_factory=list)
+    """Results in the outbox: those of which no verdict was heard."""
     models: dict[str, str] = field(default_factory=dict)
     """Task id → sha256 of the model it needed, until a verdict is heard."""
     working: str = ""
     stopping: dict[str, str] = field(default_factory=dict)
-    """Tasks that are to stop, and why."""
-    is_linked: bool = True
+    """Tasks that are to have no other result than a failure, and why."""
     is_up: bool = False
     was_started: bool = False
     is_ending: bool = False
@@ -77,7 +76,7 @@ class SiteRun:
         """What to tell a server that does not know what this site holds."""
         return RunSync(self.run, list(self.waiting), list(self.kept))
 
-    def on(self, event: ev.Event) -> list[Action]:  # noqa: C901, PLR0911, PLR0912  # a table, one line an event
+    def on(self, event: ev.Event) -> list[Action]:  # noqa: C901, PLR0911  # a table, one line an event
         """What to do."""
         match event:
             case ev.TaskCame():
@@ -96,10 +95,6 @@ class SiteRun:
                 return self._job_died(event)
             case ev.LinkUp():
                 return self._link_up(event)
-            case ev.LinkDown():
-                return self._link_down(event)
-            case ev.StoredHeard():
-                return self._stored_heard(event)
             case ev.VerdictHeard():
                 return self._verdict_heard(event)
             case ev.TaskAborted():
@@ -131,7 +126,7 @@ class SiteRun:
         if not self.is_up or self.working or not self.waiting or self.is_ending:
             return []
         first = self.tasks[self.waiting[0]]
-        if not first.is_here:
+        if not first.is_here or first.task.task_id in self.stopping:
             return []
         self.working = first.task.task_id
         return [GiveTask(first.task, first.meta, first.inline)]
@@ -140,9 +135,10 @@ class SiteRun:
         return self._fail(event.task_id, event.failure)
 
     def _fail(self, task_id: str, failure: Failure) -> list[Action]:
-        """The task's result is a failure; it is kept and offered like any other."""
+        """The task's result is a failure; it is kept and offered like any other. Until it is kept the task is not given again."""
         if task_id not in self.tasks:
             return []
+        self.stopping.setdefault(task_id, failure.what)
         task = self.tasks[task_id].task
         return [Keep(job.ResultFor(task_id, task.site, None, failure), b"")]
 
@@ -168,7 +164,7 @@ class SiteRun:
         if self.tasks.pop(event.task_id, None) is None:
             return []
         self.waiting.remove(event.task_id)
-        self.kept[event.task_id] = False
+        self.kept.append(event.task_id)
         self.stopping.pop(event.task_id, None)
         told: list[Action] = []
         if self.working == event.task_id:
@@ -198,23 +194,13 @@ class SiteRun:
     # --- the server ---------------------------------------------------------------------------------------------
 
     def _link_up(self, event: ev.LinkUp) -> list[Action]:
-        self.is_linked = True
-        return [MakeOffer(task_id) for task_id, stored in self.kept.items() if not stored]
-
-    def _link_down(self, event: ev.LinkDown) -> list[Action]:
-        self.is_linked = False
-        return []
-
-    def _stored_heard(self, event: ev.StoredHeard) -> list[Action]:
-        if event.task_id in self.kept:
-            self.kept[event.task_id] = True
-        return []
+        """All that is kept is offered again, stored or not: what this server has, or has decided, it says."""
+        return [MakeOffer(task_id) for task_id in self.kept]
 
     def _verdict_heard(self, event: ev.VerdictHeard) -> list[Action]:
-        if not event.is_current:
+        if not event.is_current or event.task_id not in self.kept:
             return []
-        if self.kept.pop(event.task_id, None) is None:
-            return []
+        self.kept.remove(event.task_id)
         sha256 = self.models.pop(event.task_id, "")
         return [Forget(event.task_id, "" if sha256 in self.models.values() else sha256)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import ClassVar
 import msgspec
 import structlog
 
-from ...kernel.errors import SundogError
+from ...kernel.errors import SundogError, TransportError
 from ...kernel.messages import Message, encode
 from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from ...kernel.transport import MAX_FRAME_BYTES, Connection
@@ -23,17 +24,31 @@ from ..workspace import posix
 log = structlog.get_logger()
 TERM_SECONDS = 3.0
 """Between SIGTERM and SIGKILL."""
+LAST_MESSAGES_SECONDS = 5.0
+SWEEPS = 2
+"""A process may fork while it is looked for."""
 LAST_WORDS_BYTES = 2000
 
 
 class JobProcess:
-    """One job process. `on_message` is called for each message, `on_end(how, last_words)` once, when it is gone."""
+    """One job process. `on_message` is called for each message, `on_end(how, last_words)` once, when it is gone.
+
+    Args:
+        launcher: starts it.
+        spec: what with.
+        document: the first thing it is told.
+    """
 
     _alive: ClassVar[dict[int, JobHandle]] = {}
     """This supervisor's job processes by pid; somebody waits for their exit status."""
 
     def __init__(
-        self, launcher: Launcher, spec: LaunchSpec, on_message: Callable[[Message, memoryview], None], on_end: Callable[[str, str], None]
+        self,
+        launcher: Launcher,
+        spec: LaunchSpec,
+        document: StartDocument,
+        on_message: Callable[[Message, memoryview], None],
+        on_end: Callable[[str, str], None],
     ) -> None:
         self._launcher = launcher
         self._spec = spec
@@ -43,29 +58,39 @@ class JobProcess:
         self._ended = asyncio.Event()
         self._handle: JobHandle | None = None
         self.pid = 0
+        self.send(Start(document.run), msgspec.msgpack.encode(document))
 
-    async def run(self, document: StartDocument) -> None:
-        """Start it with a document and serve it until it has ended; then everything it started is gone too."""
+    async def run(self) -> None:
+        """Start it and serve it until it has ended; then everything it started is gone too."""
+        try:
+            how = await self._live()
+        except Exception as exc:
+            log.exception("job_process_lost", run=self._spec.run_id, pid=self.pid)
+            how = f"it could not be started or served: {exc}"
+            await self._sweep()
+        finally:
+            self._alive.pop(self.pid, None)
+            self._ended.set()
+        log.info("job_process_ended", run=self._spec.run_id, pid=self.pid, how=how or "exit status 0")
+        self._on_end(how, self._last_words())
+
+    async def _live(self) -> str:
         handle = self._handle = await self._launcher.launch(self._spec)
         self.pid = handle.pid
         self._alive[self.pid] = handle
         log.info("job_process_started", run=self._spec.run_id, pid=handle.pid)
         connection = await _connection(handle.channel)
-        self.send(Start(document.run), msgspec.msgpack.encode(document))
         talking = [asyncio.create_task(self._send(connection)), asyncio.create_task(self._receive(connection))]
         try:
             how = await handle.wait()
-            await talking[1]  # what it said last is still in the channel
+            await self._sweep()  # first: what it forked may hold the channel open
+            await asyncio.wait(talking[1:], timeout=LAST_MESSAGES_SECONDS)  # what it said last is still in the channel
         finally:
             for task in talking:
                 task.cancel()
             await asyncio.gather(*talking, return_exceptions=True)
             connection.abort()
-        self._alive.pop(self.pid, None)
-        await self._sweep()
-        self._ended.set()
-        log.info("job_process_ended", run=self._spec.run_id, pid=handle.pid, how=how or "exit status 0")
-        self._on_end(how, self._last_words())
+        return how
 
     @classmethod
     def kill_all(cls) -> None:
@@ -108,17 +133,26 @@ class JobProcess:
         try:
             while True:
                 self._on_message(*job_codec.decode(await connection.receive()))
-        except SundogError as exc:
+        except TransportError as exc:
             log.debug("job_channel_ended", run=self._spec.run_id, reason=exc.what)
+        except Exception:  # a process that cannot be understood must not be waited for
+            log.exception("job_channel_broken", run=self._spec.run_id, pid=self.pid)
+            if self._handle is not None:
+                self._handle.signal(signal.SIGKILL)
 
     async def _sweep(self) -> None:
         """End what it started and left behind: the rest of its group, then whatever carries the run's mark."""
-        if self._handle is not None:
-            self._handle.signal(signal.SIGKILL)
-        mark = self._spec.environment.get(posix.RUN_VARIABLE)
-        for pid in posix.processes_of_run(mark) if mark else []:
-            posix.signal_process(pid, signal.SIGKILL)
-            await posix.wait_for_pid_end(pid, TERM_SECONDS)
+        if self._handle is None or not self.pid:  # it had no process of its own
+            return
+        self._handle.signal(signal.SIGKILL)
+        mark = self._spec.environment.get(posix.RUN_VARIABLE, "")
+        for _ in range(SWEEPS):
+            left = posix.processes_of_run(mark) if mark else []
+            for pid in left:
+                posix.signal_process(pid, signal.SIGKILL)
+            for pid in left:
+                with contextlib.suppress(TimeoutError):  # it is stuck in the kernel
+                    await posix.wait_for_pid_end(pid, TERM_SECONDS)
         posix.reap_adopted(self._alive)
 
     def _last_words(self) -> str:

@@ -134,14 +134,14 @@ class JobTable:
                 self._keep(_replayed(self._jobs.get(record.job), record))
 
     def submit(
-        self, meta: Mapping[str, Any], *, request: str, content: str = "", extra: Mapping[str, Any] | None = None
+        self, meta: Mapping[str, Any], *, request: str, job_id: str = "", content: str = "", extra: Mapping[str, Any] | None = None
     ) -> tuple[Job, asyncio.Future[None]]:
-        """Take a job in; the same request again gives the same job and changes nothing."""
+        """Take a job in, with a new id unless one is given; the same request again gives the same job and changes nothing."""
         known = self._by_request.get(request)
         if known is not None:
             return self._jobs[known], self._journal.append([])
         first = Change(Status.SUBMITTED, self._clock())
-        job = Job(str(uuid.uuid4()), dict(meta), (first,), request, content, dict(extra or {}))
+        job = Job(job_id or str(uuid.uuid4()), dict(meta), (first,), request, content, dict(extra or {}))
         return job, self._record(job)
 
     def by_request(self, request: str) -> Job | None:

@@ -119,6 +119,8 @@ class Journal:
         Raises (in the future):
             JournalFailed: they are not; nor is any later one.
         """
+        if self._durability == "none":
+            return _done()
         for record in records:
             encoded = encode_record(msgspec.structs.replace(record, previous=self._last_hash))
             self._last_hash = _hash(encoded)
@@ -142,7 +144,7 @@ class Journal:
         if self._failure is not None:
             raise self._failure
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if not batch or self._durability == "none":
+        if not batch:
             return
         try:
             self._write(b"".join(batch))
@@ -214,6 +216,12 @@ def _decode(encoded: bytes, where: str) -> AnyRecord:
     except (msgspec.DecodeError, ValueError) as exc:  # ValueError: text that is not UTF-8
         raise JournalDamaged(f"this is no record that this version knows: {exc}", where=where) from exc
     return record
+
+
+def _done() -> asyncio.Future[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future
 
 
 def _hash(encoded: bytes) -> str:

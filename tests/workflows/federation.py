@@ -14,7 +14,8 @@ from sundog.kernel.observers import Observers
 from sundog.kernel.roles import Executor, Task, Workflow
 from sundog.kernel.shareable import Shareable
 from sundog.workflows.filtering import Filters
-from sundog.workflows.run import JobRun, StepRequest, StepResult
+from sundog.workflows.run import JobRun
+from sundog.workflows.supervision import StepRequest, StepResult
 
 Execute = Callable[[Task, Context], Shareable]
 

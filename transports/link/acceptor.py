@@ -168,3 +168,4 @@ class Acceptor:
     def _forget(self, link: Link) -> None:
         if not link.is_up and self.links.get(link.peer) is link:
             del self.links[link.peer]
+            link.end("the admin did not come back")

@@ -204,11 +204,15 @@ class Link:
             self._carrier.drop(why)
             self._go_down(why)
 
-    async def close(self, reason: str) -> None:
-        """Say goodbye, then end for good: fetches that wait raise LinkClosed. Twice is fine."""
+    def end(self, reason: str) -> None:
+        """The link will not be up again: fetches that wait raise LinkClosed. A connection in use goes on until `close`."""
         self._is_closed = True
         self.transfers.close(LinkClosed(f"the link to {self.peer} was closed: {reason}"))
         self._up.set()
+
+    async def close(self, reason: str) -> None:
+        """Say goodbye, then end for good. Twice is fine."""
+        self.end(reason)
         if self._carrier is not None:
             await self._carrier.leave(encode(Bye(reason)))
 

@@ -39,7 +39,7 @@ class Federation:
         self._is_over = False
         self._pump = threading.Thread(target=self._run_jobs, name="jobs")
         self._pump.start()
-        self._launcher = InprocLauncher(self.mailbox)
+        self._launcher = InprocLauncher(self.mailbox, strike=lambda _: None)
         kit = ServerKit(project=PROJECT, listen=wire, admin_listen=wire)
         self.server = Server(self._workspace("server"), kit, launcher=self._launcher, scheduler=FifoScheduler(max_jobs=1))
 

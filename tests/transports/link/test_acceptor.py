@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from sundog.kernel.transport import ConnectionLost, EndOfConnection, Listener
 from sundog.transports import endpoints
 from sundog.transports.link import Acceptor, Identity
 from sundog.transports.link.hello import encode_hello, read_answer
+from sundog.transports.link.link import LinkClosed
 from sundog.transports.link.refusals import BadHello, ClearListenerRefused, StaleTerm, WrongVersion
 
 from .sides import PROJECT, Sides
@@ -69,6 +71,22 @@ async def test_another_instance_takes_over_at_once_when_the_first_is_gone(sides:
 
     assert server.is_closed
     assert [peer.instance for peer in sides.acceptor.links] == ["two"]
+
+
+async def test_what_waits_for_an_admin_who_does_not_come_back_is_told(sides: Sides, tmp_path: Path) -> None:
+    dialer, owner = sides.dialer(await sides.listen(), role="admin")
+    sides.run(dialer)
+    await owner.ups.get()
+    (link,) = sides.acceptor.links.values()
+    await dialer.close()
+    await sides.server.downs.get()
+    waiting = asyncio.create_task(link.transfers.fetch("0" * 64, 1, tmp_path / "job"))
+
+    await sides.clock.alarm_in(300)
+    sides.clock.advance(300)
+
+    with pytest.raises(LinkClosed, match="was closed"):
+        await waiting
 
 
 async def test_two_newcomers_at_once_leave_one(sides: Sides) -> None:

@@ -1,0 +1,83 @@
+"""`sundog schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import click
+import msgspec
+
+from ...kernel.constructors import schema_of
+from ...kernel.errors import CommandLineError, PluginError
+from ...kernel.importing import did_you_mean
+from ...kernel.plugins import plugins
+from .failures import print_json
+
+NO_ARGUMENTS_ROLES = ("transports", "commands")
+"""Roles whose classes no file gives arguments to."""
+
+
+class UnknownSchema(CommandLineError):
+    """There is no schema of this name.
+
+    Cause: a typing mistake, or a component of a plugin that is not installed here.
+
+    Cure: `sundog schema` without a name lists what there is.
+    """
+
+    code = "SD-7023"
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--all", "want_all", is_flag=True, help="All of them, by name, in one document.")
+def command(name: str | None, *, want_all: bool) -> None:
+    """Print the JSON Schema of a file that we read, of the "args" of a component, or of what a command answers with --json.
+
+    Without a name, list what there is.
+    """
+    makers = {**_files(), **_answers(), **_components()}
+    if want_all:
+        print_json({key: _made(make) for key, make in makers.items()})
+    elif name is None:
+        click.echo("\n".join(makers))
+    elif name in makers:
+        print_json(makers[name]())
+    else:
+        raise UnknownSchema(f"there is no schema {name!r}{did_you_mean(name, makers)}")
+
+
+def _files() -> dict[str, Callable[[], dict[str, Any]]]:
+    from ..workspace.job_meta import JobMeta
+    from ..workspace.kit import AdminKit, ServerKit, SiteKit
+
+    kinds = {"meta.json": JobMeta, "fed_server.json": ServerKit, "fed_client.json": SiteKit, "fed_admin.json": AdminKit}
+    return {name: partial(msgspec.json.schema, kind) for name, kind in kinds.items()}
+
+
+def _answers() -> dict[str, Callable[[], dict[str, Any]]]:
+    from ..admin.commands import COMMANDS
+    from ..protocol.answers import JobReport
+
+    reports = dict.fromkeys(("simulate", "demo"), partial(msgspec.json.schema, JobReport))
+    return {name: command.schema for name, command in COMMANDS.items()} | reports
+
+
+def _components() -> dict[str, Callable[[], dict[str, Any]]]:
+    """The names of several roles stand once: they mean the same class."""
+    entries = [entry for plugin in plugins().listing() for entry in plugin.registrations if entry.role not in NO_ARGUMENTS_ROLES]
+    return {entry.name: partial(_arguments, entry.role, entry.name) for entry in entries}
+
+
+def _arguments(role: str, name: str) -> dict[str, Any]:
+    return schema_of(plugins().find(role, name))
+
+
+def _made(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A component whose library is not installed is told of, and keeps no other from being shown."""
+    try:
+        return make()
+    except PluginError as exc:
+        return {"description": str(exc)}

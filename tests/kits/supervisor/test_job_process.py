@@ -1,0 +1,227 @@
+"""Real job processes, seen from their supervisor: what they say, how they end, and what is left of them: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from sundog.components.launchers.process import ProcessLauncher
+from sundog.kernel.errors import Failure
+from sundog.kernel.messages import Message
+from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
+from sundog.kernel.shareable import Kind, Shareable
+from sundog.kits.handover import messages as say
+from sundog.kits.job.payloads import Sender
+from sundog.kits.protocol.messages import Grew, TaskFor
+from sundog.kits.supervisor import job_process
+from sundog.kits.supervisor.job_process import JobProcess
+from sundog.kits.workspace import posix
+
+from ..job.desk import write_app
+
+CODE = """
+import os, signal, subprocess, sys, threading
+from pathlib import Path
+from sundog import Executor, Shareable
+
+class Trainer(Executor):
+    def execute(self, task, ctx):
+        print("at work")
+        getattr(self, task.name)(ctx)
+        return Shareable("WEIGHTS", task.model.tensors)
+
+    def train(self, ctx): ...
+
+    def kill(self, ctx):
+        print("these were my last words", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def leave(self, ctx):
+        sys.stdout.flush()
+        os._exit(3)
+
+    def polite(self, ctx):
+        self.wait(ctx, ctx.abort.check)
+
+    def deaf(self, ctx):
+        "Waits for a signal, takes none but SIGKILL, and has offspring that hides in a session of its own and keeps the channel open."
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sleeper = [sys.executable, "-c", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"]
+        children = [subprocess.Popen(sleeper), subprocess.Popen(sleeper, start_new_session=True)]
+        if os.fork() == 0:
+            signal.pause()
+        self.wait(ctx, lambda: None)
+
+    def wait(self, ctx, look):
+        never = threading.Event()
+        ctx.metrics.add_scalar("waiting", 1.0)
+        while not never.wait(0.01):
+            look()
+
+    def stop(self, ctx):
+        Path("stopped").touch()
+"""
+RUN = "run-h11"
+MODEL = Shareable(Kind.WEIGHTS, {"w": np.zeros(2)})
+
+
+class Watched:
+    """A job process and what became of it."""
+
+    def __init__(self, folder: Path, launcher: Launcher | None = None, code: str = CODE) -> None:
+        tasks = ["train", "kill", "leave", "polite", "deaf"]
+        write_app(folder, "site", {"executors": [{"tasks": tasks, "executor": {"path": "trainer_h11.Trainer"}}]}, {"trainer_h11.py": code})
+        self.folder = folder
+        self.mark = f"{RUN}-{folder.name}"
+        spec = LaunchSpec(RUN, "site", "site-1", folder, {posix.RUN_VARIABLE: self.mark})
+        document = say.StartDocument(RUN, "site", "site-1", ["site-1"], 7, 1, str(folder))
+        self.heard: asyncio.Queue[Message] = asyncio.Queue()
+        self.ended: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+        self.process = JobProcess(launcher or ProcessLauncher(), spec, document, self.hear, lambda *how: self.ended.set_result(how))
+        self.running = asyncio.create_task(self.process.run())
+
+    def hear(self, message: Message, _body: memoryview) -> None:
+        self.heard.put_nowait(message)
+
+    async def next(self) -> Message:
+        return await asyncio.wait_for(self.heard.get(), 20)
+
+    def give(self, name: str) -> None:
+        payload, parts = Sender(self.folder / "in").payload(MODEL, {})
+        self.process.send(TaskFor(RUN, "t", name, "w", 0, "site-1", 7, None, payload), *parts)
+
+    async def end(self) -> tuple[str, str]:
+        return await asyncio.wait_for(self.ended, 20)
+
+    async def is_at_work(self) -> None:
+        """Wait for the metric by which the trainer says that it waits."""
+        assert isinstance(await self.next(), Grew)
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> Watched:
+    watched = Watched(tmp_path)
+    assert await watched.next() == say.Ready()
+    return watched
+
+
+async def test_it_works_says_what_it_made_and_leaves_when_it_is_told(watched: Watched) -> None:
+    watched.give("train")
+    answer = await watched.next()
+    assert isinstance(answer, say.ResultFor)
+    assert answer.failure is None
+
+    watched.process.send(say.Finished())
+
+    assert (await watched.end())[0] == ""
+    assert (watched.folder / "stopped").exists()
+    assert "at work" in (watched.folder / "log.txt").read_text()
+
+
+async def test_a_death_by_signal_is_told_with_its_last_words(watched: Watched) -> None:
+    watched.give("kill")
+
+    how, last_words = await watched.end()
+
+    assert how == "killed by signal 9 (SIGKILL)"
+    assert last_words.endswith("these were my last words")
+
+
+async def test_an_exit_status_is_told(watched: Watched) -> None:
+    watched.give("leave")
+
+    assert (await watched.end())[0] == "exit status 3"
+
+
+async def test_an_abort_is_seen_by_a_trainer_that_looks_and_it_tidies_up(watched: Watched) -> None:
+    """T137: well within a second, and the ladder goes no further."""
+    watched.give("polite")
+    await watched.is_at_work()
+
+    async with asyncio.timeout(1):
+        await watched.process.stop("by alice", grace_seconds=30)
+
+    answer = await watched.next()
+    assert isinstance(answer, say.ResultFor)
+    assert isinstance(answer.failure, Failure)
+    assert (answer.failure.code, answer.failure.what) == ("SD-4001", "by alice")
+    assert (await watched.end())[0] == ""
+    assert (watched.folder / "stopped").exists()
+
+
+async def test_nothing_is_left_of_one_that_is_deaf_and_has_offspring(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T015, T058: ask, SIGTERM, SIGKILL to the group, then to all that carry the run's mark."""
+    monkeypatch.setattr(job_process, "TERM_SECONDS", 0.2)
+    watched.give("deaf")
+    await watched.is_at_work()
+    family = [psutil.Process(watched.process.pid), *psutil.Process(watched.process.pid).children(recursive=True)]
+    assert len(family) == 4
+
+    await watched.process.stop("by alice", grace_seconds=0.2)
+
+    assert (await watched.end())[0] == "killed by signal 9 (SIGKILL)"
+    assert posix.processes_of_run(watched.mark) == []
+    assert [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+
+
+async def test_killing_one_leaves_another_run_alone(watched: Watched, tmp_path: Path) -> None:
+    """T058."""
+    other = Watched(tmp_path / "other")
+    await other.next()
+
+    psutil.Process(watched.process.pid).kill()
+    assert (await watched.end())[0] == "killed by signal 9 (SIGKILL)"
+    other.give("train")
+
+    answer = await other.next()
+    assert isinstance(answer, say.ResultFor)
+    other.process.send(say.Finished())
+    await other.end()
+
+
+async def test_its_death_is_seen_though_its_offspring_keeps_the_channel_open(watched: Watched) -> None:
+    watched.give("deaf")
+    await watched.is_at_work()
+
+    psutil.Process(watched.process.pid).kill()
+
+    assert (await watched.end())[0] == "killed by signal 9 (SIGKILL)"
+    assert posix.processes_of_run(watched.mark) == []
+
+
+async def test_it_leaves_at_once_when_its_supervisor_is_gone(watched: Watched) -> None:
+    watched.give("deaf")
+    await watched.is_at_work()
+
+    watched.running.cancel()
+    await asyncio.wait([watched.running])
+
+    await posix.wait_for_pid_end(watched.process.pid, 10)
+    assert watched.process._handle is not None
+    watched.process._handle.signal(signal.SIGKILL)  # the offspring is a supervisor's work, and that one is gone
+    for pid in posix.processes_of_run(watched.mark):
+        posix.signal_process(pid, signal.SIGKILL)
+
+
+class Refusing(Launcher):
+    async def launch(self, spec: LaunchSpec) -> JobHandle:
+        raise OSError("too many open files")
+
+
+async def test_one_that_cannot_be_started_has_ended(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, Refusing())
+
+    assert await watched.end() == ("it could not be started or served: too many open files", "")
+
+
+async def test_one_whose_words_make_no_sense_is_ended(tmp_path: Path) -> None:
+    class Deaf(Watched):
+        def hear(self, message: Message, _body: memoryview) -> None:
+            raise KeyError(message)
+
+    assert (await Deaf(tmp_path).end())[0] == "killed by signal 9 (SIGKILL)"

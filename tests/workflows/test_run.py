@@ -1,0 +1,393 @@
+"""The Run that a workflow holds: ids, order, waiting, and what is refused, with a supervisor that does what a test says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sundog.kernel.context import Context, Panic, RunAborted
+from sundog.kernel.errors import Failure, RemoteError
+from sundog.kernel.observers import Observers
+from sundog.kernel.roles import Filter, Result, Task
+from sundog.kernel.shareable import Kind, Shareable
+from sundog.workflows.filtering import Filters
+from sundog.workflows.policy import PolicyFailed, SitesPolicy
+from sundog.workflows.run import JobRun, SiteNotInRun
+from sundog.workflows.supervision import StepRequest, StepResult
+
+MODEL = Shareable(Kind.WEIGHTS, {"w": np.zeros(2)})
+SITES = ("a", "b", "c")
+BOOM = Failure("SD-4090", "ValueError: boom", "train.py:3", site="b")
+
+
+def weights(value: float, **meta: Any) -> Shareable:
+    return Shareable(Kind.WEIGHTS, {"w": np.full(2, value)}, meta)
+
+
+@dataclass
+class Desk:
+    """A supervisor: `pump` does the next thing of its list; with none left, the clock goes on."""
+
+    things: deque[Callable[[], object]] = field(default_factory=deque)
+    requests: list[StepRequest] = field(default_factory=list)
+    closed: list[StepResult] = field(default_factory=list)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    waits: list[float | None] = field(default_factory=list)
+    clock: float = 100.0
+
+    def open_step(self, request: StepRequest) -> None:
+        self.requests.append(request)
+
+    def reject(self, task_id: str, reason: str) -> None:
+        self.rejected.append((task_id, reason))
+
+    def commit(self, result: StepResult) -> Shareable | None:
+        self.closed.append(result)
+        return result.state
+
+    def pump(self, timeout_seconds: float | None) -> None:
+        self.waits.append(timeout_seconds)
+        if self.things:
+            self.things.popleft()()
+            return
+        assert timeout_seconds is not None, "would wait for ever"
+        self.clock += timeout_seconds
+
+    def now(self) -> float:
+        return self.clock
+
+
+class Federation:
+    """A JobRun over a desk."""
+
+    def __init__(self, filters: Filters | None = None, closed: int = -1, state: Shareable | None = None) -> None:
+        self.desk = Desk()
+        self.context = Context(run_id="r", site="server", seed=7, observers=Observers())
+        self.run = JobRun(self.desk, self.context, SITES, filters or Filters())
+        self.run.enter("w", closed, state)
+
+    def will_answer(self, site: str, answer: Shareable | Failure | None = None, shared: Mapping[str, Any] | None = None) -> None:
+        """The site answers its newest task when the workflow waits."""
+
+        def arrive() -> None:
+            request = self.desk.requests[-1]
+            task_id = request.ids[request.sites.index(site)]
+            self.run.on_result(task_id, site, weights(1) if answer is None else answer, shared or {})
+
+        self.desk.things.append(arrive)
+
+    def will(self, act: Callable[[], object]) -> None:
+        self.desk.things.append(act)
+
+    def scatter(self, **arguments: Any) -> list[Result]:
+        return list(self.run.scatter(Task("train", MODEL), **arguments))
+
+
+# --- steps and ids ---
+
+
+def called(*parts: object) -> str:
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def test_a_task_is_called_by_its_place_in_the_program() -> None:
+    """PROTOCOL §2: sha256(run, workflow, step, task, site, n, attempt)[:16]."""
+    federation = Federation()
+    for site in SITES * 2:
+        federation.will_answer(site)
+
+    next(iter(federation.run.steps(1)))
+    federation.scatter()
+    federation.scatter()
+
+    first, second = federation.desk.requests
+    assert first.ids[0] == called("r", "w", 0, "train", "a", 1, 1)
+    assert second.ids[0] == called("r", "w", 0, "train", "a", 2, 1)
+    assert len({*first.ids, *second.ids}) == 6
+
+
+def ids_of(closed: int) -> list[tuple[int, tuple[str, ...]]]:
+    federation = Federation(closed=closed)
+    for _ in federation.run.steps(4):
+        for site in SITES:
+            federation.will_answer(site)
+        federation.scatter()
+        federation.run.commit(weights(2))
+    return [(request.step, request.ids) for request in federation.desk.requests]
+
+
+def test_a_run_that_goes_on_after_a_commit_asks_for_the_same_tasks_as_one_that_never_died() -> None:
+    whole = ids_of(closed=-1)
+
+    assert [step for step, _ in whole] == [0, 1, 2, 3]
+    assert ids_of(closed=1) == whole[2:]
+    assert ids_of(closed=3) == []
+
+
+def drawn(closed: int) -> list[float]:
+    federation, numbers = Federation(closed=closed), []
+    for step in federation.run.steps(3):
+        numbers += federation.run.rng.random(step + 1).tolist()
+        federation.run.commit()
+    return numbers
+
+
+def test_the_generator_of_a_step_does_not_depend_on_the_steps_before() -> None:
+    assert drawn(closed=1) == drawn(closed=-1)[3:]
+
+
+def test_the_state_is_the_last_one_that_was_committed() -> None:
+    federation = Federation(closed=0, state=weights(5))
+    assert federation.run.state == weights(5)
+
+    federation.run.commit()
+    assert federation.run.state == weights(5)
+    federation.run.commit(weights(6))
+
+    assert federation.run.state == weights(6)
+    assert [result.step for result in federation.desk.closed] == [1, 2]
+
+
+def test_a_commit_names_who_was_used_and_each_sites_numbers() -> None:
+    federation = Federation()
+    for site in SITES:
+        federation.will_answer(site, weights(1, metrics={"loss": 0.5}) if site == "a" else None)
+    federation.scatter()
+
+    federation.run.commit(weights(2), {"accuracy": np.float64(0.5)})
+
+    (result,) = federation.desk.closed
+    assert result.used == federation.desk.requests[0].ids
+    assert result.metrics.own == {"accuracy": 0.5}
+    assert result.metrics.sites == {"a": {"loss": 0.5}}
+
+
+# --- scatter waits ---
+
+
+@pytest.mark.parametrize("order", ["abc", "cba", "bca"])
+def test_results_come_in_name_order_whatever_the_order_of_arrival(order: str) -> None:
+    federation = Federation()
+    for site in order:
+        federation.will_answer(site)
+
+    assert [result.site for result in federation.scatter()] == ["a", "b", "c"]
+
+
+def test_a_policy_that_is_content_waits_out_the_grace_period_and_no_longer() -> None:
+    federation = Federation()
+    federation.will_answer("c")
+    federation.will(lambda: setattr(federation.desk, "clock", federation.desk.clock + 4))
+
+    results = federation.scatter(policy=SitesPolicy(1, grace_seconds=10))
+
+    assert [result.site for result in results] == ["c"]
+    assert federation.desk.waits == [None, 10, 6]
+    assert federation.desk.clock == 110
+
+
+def test_who_answers_within_the_grace_period_counts_and_the_last_one_ends_it() -> None:
+    federation = Federation()
+    for site in "cab":
+        federation.will_answer(site)
+
+    results = federation.scatter(policy=SitesPolicy(1, grace_seconds=10))
+
+    assert [result.site for result in results] == ["a", "b", "c"]
+    assert federation.desk.clock == 100
+
+
+def test_a_failure_that_the_policy_cannot_do_without_is_named_first() -> None:
+    federation = Federation()
+    federation.will_answer("a")
+    federation.will_answer("b", BOOM)
+
+    with pytest.raises(PolicyFailed, match=r"b failed: .*boom; c has not answered; task 'train' has 1 of 3 results") as caught:
+        federation.scatter()
+
+    assert caught.value.failure() == BOOM
+
+
+def test_a_policy_may_go_on_without_who_fails_or_is_gone() -> None:
+    federation = Federation()
+    federation.will_answer("b", BOOM)
+    federation.will(lambda: federation.run.on_site_gone("c", Failure("SD-4105", "silent")))
+    federation.will_answer("a")
+
+    assert [result.site for result in federation.scatter(policy=SitesPolicy("all", on_missing="continue"))] == ["a"]
+
+
+def test_a_site_that_comes_back_while_others_are_waited_for_is_waited_for_too() -> None:
+    federation = Federation()
+    federation.run.on_site_gone("c", Failure("SD-4105", "silent"))
+    for act in (lambda: federation.run.on_site_back("c"), lambda: None):
+        federation.will(act)
+    for site in SITES:
+        federation.will_answer(site)
+
+    results = federation.scatter(policy=SitesPolicy(["a", "c"], on_missing="continue"))
+
+    assert [result.site for result in results] == ["a", "b", "c"]
+
+
+def test_a_site_that_is_gone_before_the_step_begins_is_not_waited_for() -> None:
+    federation = Federation()
+    federation.run.on_site_gone("c", Failure("SD-4105", "silent", site="c"))
+
+    with pytest.raises(PolicyFailed, match="c gone: silent"):
+        federation.scatter()
+
+
+def test_a_late_result_is_counted_and_not_given() -> None:
+    federation = Federation()
+    federation.will_answer("a")
+    federation.scatter(policy=SitesPolicy(1, grace_seconds=0))
+    late = federation.desk.requests[0].ids[1]
+
+    federation.run.on_result(late, "b", weights(1), {})
+    federation.run.commit()
+
+    (result,) = federation.desk.closed
+    assert (result.used, result.late) == (federation.desk.requests[0].ids[:1], (late,))
+
+
+def test_an_abort_ends_the_waiting() -> None:
+    federation = Federation()
+    federation.will(lambda: federation.context.abort.set("by alice"))
+
+    with pytest.raises(RunAborted, match="by alice"):
+        federation.scatter()
+
+
+# --- send and wait ---
+
+
+def test_tasks_that_are_sent_are_waited_for_one_by_one_in_any_order() -> None:
+    federation = Federation()
+    first = federation.run.send(Task("train", MODEL), "a")
+    second = federation.run.send(Task("train", MODEL), "b")
+    federation.will(lambda: federation.run.on_result(first, "a", weights(1), {}))
+    federation.will(lambda: federation.run.on_result(second, "b", weights(2), {}))
+
+    assert federation.run.wait(second).shareable == weights(2)
+    assert federation.run.wait(first).shareable == weights(1)
+    federation.run.commit()
+    assert set(federation.desk.closed[0].used) == {first, second}
+
+
+def test_waiting_for_a_site_that_fails_says_so() -> None:
+    federation = Federation()
+    task_id = federation.run.send(Task("train", MODEL), "b")
+    federation.will(lambda: federation.run.on_result(task_id, "b", BOOM, {}))
+
+    with pytest.raises(PolicyFailed, match="boom"):
+        federation.run.wait(task_id)
+
+
+def test_a_site_that_has_no_part_in_the_run_is_not_waited_for_ever() -> None:
+    with pytest.raises(SiteNotInRun, match="task 'train': wanted sites of the run, got 'd'"):
+        Federation().scatter(sites=["a", "d"])
+
+
+# --- filters and checks ---
+
+
+class Probe(Filter):
+    def __init__(self, act: Callable[[Shareable, Context], Shareable]) -> None:
+        self.act = act
+
+    def process(self, shareable: Shareable, ctx: Context) -> Shareable:
+        return self.act(shareable, ctx)
+
+
+def panicking(shareable: Shareable, ctx: Context) -> Shareable:
+    ctx.panic("x")
+    return shareable
+
+
+def refusing(shareable: Shareable, ctx: Context) -> Shareable:
+    if ctx.site == "server" and shareable.tensors["w"][0] == 2:
+        raise ValueError("two is too much")
+    return shareable
+
+
+def test_a_result_that_a_filter_or_a_check_refuses_is_rejected_and_its_site_lost() -> None:
+    federation = Federation(Filters(results={"train": [Probe(refusing)]}))
+    federation.will_answer("b", weights(2))
+    federation.will_answer("c", weights(3))
+    federation.will_answer("a")
+
+    def check(result: Result) -> None:
+        if result.site == "c":
+            raise ValueError("not from c")
+
+    results = federation.scatter(policy=SitesPolicy("all", on_missing="continue"), check=check)
+
+    ids = federation.desk.requests[0].ids
+    assert [result.site for result in results] == ["a"]
+    assert federation.desk.rejected == [(ids[1], "ValueError: two is too much"), (ids[2], "ValueError: not from c")]
+
+
+def test_what_cannot_be_read_is_rejected_by_its_sites_name() -> None:
+    federation = Federation()
+    federation.will(lambda: federation.run.on_unreadable(federation.desk.requests[0].ids[1], Failure("SD-1202", "no tensors", site="b")))
+
+    with pytest.raises(PolicyFailed, match="b rejected: no tensors"):
+        federation.scatter()
+
+    assert federation.desk.rejected == [(federation.desk.requests[0].ids[1], "no tensors")]
+
+
+def test_a_panic_ends_the_job_whatever_the_policy_says() -> None:
+    """T146: at a site, in a filter of the server's, in a check."""
+    policy = SitesPolicy(1, on_missing="continue")
+    at_site, in_filter, in_check = Federation(), Federation(Filters(results={"*": [Probe(panicking)]})), Federation()
+    panicked = Failure(Panic.code, "no disk", "train.py:3", site="b")
+    at_site.will_answer("b", panicked)
+    in_filter.will_answer("a")
+    in_check.will_answer("a")
+
+    with pytest.raises(RemoteError) as caught:
+        at_site.scatter(policy=policy)
+    assert Failure.of(caught.value, site="server") == panicked
+    with pytest.raises(Panic, match="x"):
+        in_filter.scatter(policy=policy)
+    with pytest.raises(Panic, match="y"):
+        in_check.scatter(policy=policy, check=lambda _: in_check.context.panic("y"))
+
+
+def test_each_site_is_sent_what_the_filters_make_of_model_and_shared_values() -> None:
+    """T143: ctx.shared travels with the task, also what a filter adds to it."""
+
+    def mark(shareable: Shareable, ctx: Context) -> Shareable:
+        ctx.shared.as_dict["marks"] = [*ctx.shared.as_dict["marks"], "server"]
+        return shareable.replace(meta={"seen": True})
+
+    federation = Federation(Filters(data={"train": [Probe(mark)]}))
+    federation.will_answer("a", shared={"marks": ["a"]})
+
+    (result,) = federation.run.scatter(Task("train", MODEL, {"marks": []}), ["a"])
+
+    (request,) = federation.desk.requests
+    assert request.shared == ({"marks": ["server"]},)
+    assert request.models[0] is not None
+    assert request.models[0].meta == {"seen": True}
+    assert result.shared == {"marks": ["a"]}
+
+
+def test_without_filters_all_sites_share_one_model_and_one_set_of_values() -> None:
+    federation = Federation()
+    for site in SITES:
+        federation.will_answer(site)
+
+    federation.scatter()
+
+    (request,) = federation.desk.requests
+    assert {id(model) for model in request.models} == {id(MODEL)}
+    assert len({id(shared) for shared in request.shared}) == 1
