@@ -164,7 +164,9 @@ def _plan_filters(plan: AppPlan, document: Mapping[str, Any], key: str) -> Itera
         tasks = _tasks_of(plan, entry, at)
         specs = entry.get("filters", []) if isinstance(entry, dict) else []
         if not isinstance(specs, list):
-            plan.parts.findings.add(MalformedSpec, f"{at}.filters", f"wanted a list, got {'an object' if isinstance(specs, dict) else repr(specs)}")
+            plan.parts.findings.add(
+                MalformedSpec, f"{at}.filters", f"wanted a list, got {'an object' if isinstance(specs, dict) else repr(specs)}"
+            )
             continue
         planned = [plan.parts.add(spec, f"{at}.filters[{number}]", Filter) for number, spec in enumerate(specs)]
         yield tasks, [one for one in planned if one is not None]
