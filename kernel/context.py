@@ -157,17 +157,18 @@ class Context:
     checkpoint: Callable[[Shareable], None] = field(default=lambda _state: None)
     """Keep a state now: if this process dies, the task starts again with it in `ctx.state`."""
     _rng: np.random.Generator | None = None
+    _rng_seed: int | None = None
 
     @property
     def rng(self) -> np.random.Generator:
         """A generator of this call's own, from the job's seed, the place and the step."""
         if self._rng is None:
-            self._rng = np.random.default_rng(self.seed)
+            self._rng = np.random.default_rng(self.seed if self._rng_seed is None else self._rng_seed)
         return self._rng
 
     def seed_rng(self, seed: int) -> None:
         """Begin a new sequence of `rng`; the runtime does it at each step."""
-        self._rng = np.random.default_rng(seed)
+        self._rng, self._rng_seed = None, seed  # the generator is made when it is asked for: it costs as much as a small task
 
     def panic(self, reason: str) -> None:
         """End the whole job with this reason, whatever its policy says.

@@ -129,7 +129,7 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
         return cls(UserCodeError.code, what, _user_line(error), cure, site, component, trace)
 
     def __str__(self) -> str:
-        at = " ".join(part for part in (self.site, self.component, self.where) if part)
+        at = " ".join(dict.fromkeys(part for part in (self.site, self.component, self.where) if part))
         return f"[{self.code}] {at}: {self.what}" if at else f"[{self.code}] {self.what}"
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ..kernel.transport import Frame, FrameTooLarge, MalformedFrame
 
 HEAD_BYTES = 4
@@ -17,8 +19,7 @@ GOODBYE = b"\xff\xff\xff\xff"
 
 _SCRATCH_BYTES = 64 * 1024
 _FIRST_BYTES = 1024 * 1024
-"""Memory for a longer body grows by this much as its bytes arrive: an announcement alone costs its sender's peer nothing."""
-_ZEROS = memoryview(bytes(_FIRST_BYTES))
+"""Memory for a longer body doubles as its bytes arrive: an announcement alone costs its sender's peer nothing."""
 
 
 def head(parts: Sequence[memoryview], max_frame_bytes: int, where: str) -> bytes:
@@ -57,7 +58,7 @@ class FrameReader:
         self._max_frame_bytes = max_frame_bytes
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._kept = 0
-        self._body: bytearray | None = None
+        self._body: memoryview | None = None
         self._body_bytes = 0
         self._got = 0
 
@@ -71,8 +72,8 @@ class FrameReader:
         if self._body is None:
             return self._scratch[self._kept :]
         if self._got == len(self._body):
-            self._body.extend(_ZEROS[: self._body_bytes - self._got])
-        return memoryview(self._body)[self._got :]
+            self._body = _memory(min(self._body_bytes, 2 * self._got), self._body)
+        return self._body[self._got :]
 
     def advance(self, count: int) -> None:
         """The first `count` bytes of `space()` are filled now. What follows a goodbye is ignored.
@@ -115,8 +116,7 @@ class FrameReader:
     def _begin(self, size: int, first: memoryview) -> None:
         """Take memory for a body of which `first` is here; the rest will be received right behind it."""
         self._kept = 0
-        self._body = bytearray(min(size, _FIRST_BYTES))
-        self._body[: len(first)] = first
+        self._body = _memory(min(size, _FIRST_BYTES), first)
         self._body_bytes = size
         self._got = len(first)
 
@@ -127,3 +127,10 @@ class FrameReader:
             raise MalformedFrame(f"a head of {size:#x} is neither a length nor a goodbye")
         self.has_ended = True
         self._kept = 0
+
+
+def _memory(size: int, begun: memoryview) -> memoryview:
+    """Memory that begins with what is here; the rest is not cleared, since all of it is received before anybody sees it."""
+    memory = np.empty(size, np.uint8).data
+    memory[: len(begun)] = begun
+    return memory

@@ -228,7 +228,7 @@ class JobRun(Run):
 
     def _call_context(self, task: str, site: str, shared: Mapping[str, Any]) -> Context:
         seed = derive_seed(self.context.seed, self.context.workflow, self.context.step, task, site)
-        return replace(self.context, task=task, seed=seed, _rng=None, shared=Values(dict(shared)), local=Values())
+        return replace(self.context, task=task, seed=seed, _rng=None, _rng_seed=None, shared=Values(dict(shared)), local=Values())
 
     def _wait_for(self, call: _Call, policy: Policy) -> None:
         grace_ends: float | None = None

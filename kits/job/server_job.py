@@ -34,6 +34,8 @@ from .states import component_states, restore_states
 from .threads import limit_torch_threads
 
 log = structlog.get_logger()
+JOB_CODE_ENDED = (Exception, SystemExit)
+"""How job code ends that does not come to its end: sys.exit() is meant for a program, and the job is not the program."""
 
 
 class Channel(Protocol):
@@ -96,9 +98,9 @@ class ServerJob:
                 aborted = self.context.abort.reason or exc.what
             except PolicyFailed as exc:
                 failure = exc.failure()
-            except Exception as exc:  # noqa: BLE001  # a stranger's code
+            except JOB_CODE_ENDED as exc:  # a stranger's code
                 failure = Failure.of(exc, site="server", component=self.context.workflow)
-        self._end(failure, aborted)
+            self._end(failure, aborted)
 
     def _end(self, failure: Failure | None, aborted: str) -> None:
         if failure is not None:

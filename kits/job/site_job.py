@@ -29,7 +29,7 @@ from .app import App, build_app, plan_app
 from .custom_code import CustomCode
 from .mailbox import Mailbox
 from .payloads import Sender, open_blob, receive_shareable, unpack
-from .server_job import Channel
+from .server_job import JOB_CODE_ENDED, Channel
 from .threads import limit_torch_threads
 
 log = structlog.get_logger()
@@ -103,7 +103,7 @@ class SiteJob:
             with scratch(folder / "out"), entered(self.context):
                 self._app = self._build(start)
                 self.context.notify("run_started", ctx=self.context)
-        except Exception as exc:  # noqa: BLE001  # a stranger's constructor
+        except JOB_CODE_ENDED as exc:  # a stranger's constructor
             self._channel.send(say.Ready(Failure.of(exc, site=start.name)))
             return
         self._channel.send(say.Ready())
@@ -148,7 +148,7 @@ class SiteJob:
             with scratch(self.context.folder / "out"), entered(self.context):
                 self._begin(script)
                 script.drive(self)
-        except Exception as exc:  # noqa: BLE001  # the user's script
+        except JOB_CODE_ENDED as exc:  # the user's script
             self._fail(exc)
         finally:
             self._is_driven = False
@@ -177,7 +177,7 @@ class SiteJob:
                     context.notify("before_task_execution", task=task, ctx=context)
                     result = executor.execute(task, context)
                 self._finish(message, task, context, result)
-            except Exception as exc:  # noqa: BLE001  # the user's code
+            except JOB_CODE_ENDED as exc:  # the user's code
                 self._hand = self._hand or (message, Task(message.name), self.context)
                 self._fail(exc)
 
@@ -201,7 +201,7 @@ class SiteJob:
             payload, meta, inline = pieces.pop()
             self._state = receive_shareable(meta, open_blob(folder, payload, inline))
         context = replace(
-            self.context, workflow=message.workflow, step=message.step, task=message.name, seed=message.seed, _rng=None,
+            self.context, workflow=message.workflow, step=message.step, task=message.name, seed=message.seed, _rng=None, _rng_seed=None,
             abort=Abort(), shared=Values(), local=Values(), state=self._state,
         )  # fmt: skip
         task = Task(message.name, None, {}, message.deadline_seconds, message.task_id, message.workflow, message.step, message.site)
@@ -234,16 +234,17 @@ class SiteJob:
         payload, parts = self._sender.payload(state, {})
         self._channel.send(say.Checkpoint(task_id, payload), *parts)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Report the failure of the task in hand; without one, the site's part is over."""
         failure = Failure.of(error, site=self.context.site)
         log.error("task_failed", code=failure.code, error=failure.what, where=failure.where)
         if self._hand is None:
             self._channel.send(say.Ready(failure))
             return
-        message, task, _ = self._hand
+        message, task, context = self._hand
         self._hand = None
         if isinstance(error, RunAborted):
+            failure = msgspec.structs.replace(failure, what=context.abort.reason or failure.what)  # not only the signal that said so
             self.context.notify("task_aborted", task=task, reason=error.what)
         self._channel.send(say.ResultFor(message.task_id, message.site, None, failure))
 

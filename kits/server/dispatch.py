@@ -107,12 +107,21 @@ class Dispatcher:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            why = await self._start_all()
+            for place, job in enumerate(self._table.in_state(Status.SUBMITTED)):
+                if why or not job.waits_for:
+                    self._table.wait(job.id, why or f"waits in the queue, place {place + 1}")
+            self._jobs.moved()
+
+    async def _start_all(self) -> str:
+        """Start what can start; why nothing can at all, if that is so."""
+        try:
             while await self._start_one():
                 pass
-            self._jobs.moved()
-            for place, job in enumerate(self._table.in_state(Status.SUBMITTED)):
-                if not job.waits_for:
-                    self._table.wait(job.id, f"waits in the queue, place {place + 1}")
+        except Exception as exc:  # the scheduler's: it is the operator's, or a plugin's
+            log.exception("scheduler_failed", scheduler=type(self._scheduler).__name__)
+            return f"the scheduler failed: {Failure.of(exc)}"
+        return ""
 
     async def _start_one(self) -> bool:
         """Try the waiting jobs in the scheduler's order until one starts; it is asked again after each start."""

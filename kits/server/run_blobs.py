@@ -19,7 +19,8 @@ from ...transports.link.link import Link, LinkClosed
 from ...transports.link.writer import Writer
 from ..handover.folders import take
 from ..workspace.blobs import BlobStore
-from ..workspace.folders import RunFolder, atomic_write
+from ..workspace.folders import RunFolder, write_plain
+from ..workspace.journal import Work
 from .run_state import RunState
 
 
@@ -43,13 +44,16 @@ class RunBlobs:
         self._writer = writer
         self._small: dict[str, bytes] = {}
         self._last_used: dict[str, int] = {}
+        self._results: set[str] = set()
+        """Blobs that lie in in/."""
+        self._taken: set[str] = set()
+        """Blobs that lie in the store."""
         self._closed = 0
         self._links: dict[str, set[Link]] = {}
 
     def path(self, payload: Payload) -> Path:
         """Where a blob lies."""
-        result = self._folder.inbox / payload.sha256
-        return result if result.exists() else self._store.path(payload.sha256)
+        return self._folder.inbox / payload.sha256 if payload.sha256 in self._results else self._store.path(payload.sha256)
 
     def inline(self, payload: Payload) -> bytes | None:
         """The bytes of a small blob; None for one that travels by itself."""
@@ -63,45 +67,53 @@ class RunBlobs:
         """A result's payload as the job process reads it: a large blob by its name in in/."""
         return payload if payload.is_inline else msgspec.structs.replace(payload, name=payload.sha256)
 
-    async def take(self, pieces: list[tuple[Payload, bytes | None]]) -> None:
+    async def take(self, pieces: list[tuple[Payload, bytes | None]]) -> list[Work]:
         """Take what the job process hands over: small ones from the message, others from out/ by their name.
+
+        Returns:
+            What the writer is to do before it writes the record that speaks of the small ones.
 
         Raises:
             HandoverRefused: not a plain file of the job's own.
             BlobMissing: neither here nor handed over.
         """
+        works: list[Work] = []
         for payload, inline in pieces:
             is_here = payload.sha256 in self._last_used
             self._last_used[payload.sha256] = self._closed
             if inline is not None:
                 self._small[payload.sha256] = inline
                 if not is_here:
-                    await self._writer.do(partial(self._store.put, inline, sha256=payload.sha256))
+                    self._taken.add(payload.sha256)
+                    works.append(partial(write_plain, self._store.path(payload.sha256), inline))
             elif payload.name:
+                self._taken.add(payload.sha256)
                 await self._writer.do(partial(self._take_file, payload))
             elif not is_here:
                 raise BlobMissing(f"the blob {payload.sha256} is not here")
+        return works
 
     def _take_file(self, payload: Payload) -> None:
         target = self._store.path(payload.sha256)
         take(self._folder.out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
 
-    async def receive(self, link: Link | None, payload: Payload, inline: bytes | None) -> None:
-        """Get a result into in/.
+    async def receive(self, link: Link | None, payload: Payload, inline: bytes | None) -> list[Work]:
+        """Get a result into in/; a small one is written by what is returned, before the record that speaks of it.
 
         Raises:
             LinkClosed: the site is not there; it offers the result again.
             LinkError, RemoteError, OSError: it cannot be had.
         """
         self._last_used[payload.sha256] = self._closed
+        self._results.add(payload.sha256)
         target = self._folder.inbox / payload.sha256
         if inline is not None:
             self._small[payload.sha256] = inline
-            await self._writer.do(lambda: atomic_write(target, inline))
-        elif link is not None:
+            return [partial(write_plain, target, inline)]
+        if link is not None:
             await link.transfers.fetch(payload.sha256, payload.size_bytes, target)
-        else:
-            raise LinkClosed("the site's link is gone")
+            return []
+        raise LinkClosed("the site's link is gone")
 
     def offer(self, link: Link, payload: Payload) -> None:
         """Let a site get a blob until it goes."""
@@ -115,32 +127,38 @@ class RunBlobs:
         for sha256 in needed:
             self._last_used[sha256] = self._closed
         old = [sha256 for sha256, used in self._last_used.items() if used < self._closed - 1]
-        for sha256 in old:
-            self._drop(sha256)
-        await self._writer.do(lambda: self._unlink(old))
+        paths = [path for sha256 in old for path in self._drop(sha256)]
+        await self._writer.do(lambda: self._unlink(paths))
 
-    def _drop(self, sha256: str) -> None:
+    def _drop(self, sha256: str) -> list[Path]:
+        """Forget a blob; where it lies: a result that became a state, or was sent on, lies in both places."""
         del self._last_used[sha256]
         self._small.pop(sha256, None)
         for link in self._links.pop(sha256, ()):
             link.transfers.withdraw(sha256)
+        places = [self._store.path(sha256)] if sha256 in self._taken else []
+        if sha256 in self._results:
+            places.append(self._folder.inbox / sha256)
+        self._results.discard(sha256)
+        self._taken.discard(sha256)
+        return places
 
-    def _unlink(self, old: list[str]) -> None:
-        for sha256 in old:
-            self._store.unlink(sha256)
-            (self._folder.inbox / sha256).unlink(missing_ok=True)
+    def _unlink(self, old: list[Path]) -> None:
+        for path in old:
+            path.unlink(missing_ok=True)
 
     async def finish(self, run: RunState, folder: RunFolder) -> None:
         """The run is over: its last model gets a name in models/, all else goes."""
         final = run.final_state()
+        place = self.path(final) if final is not None else None
         for sha256 in list(self._last_used):
             self._drop(sha256)
-        await self._writer.do(lambda: self._settle(final, folder))
+        await self._writer.do(lambda: self._settle(place, folder))
 
-    def _settle(self, final: Payload | None, folder: RunFolder) -> None:
-        if final is not None and self.path(final).exists():
+    def _settle(self, final: Path | None, folder: RunFolder) -> None:
+        if final is not None and final.exists():
             target = folder.models / "model.safetensors"
             target.unlink(missing_ok=True)
-            os.link(self.path(final), target)
+            os.link(final, target)
         for leftover in (folder.inbox, folder.out, self._store.folder):
             shutil.rmtree(leftover, ignore_errors=True)

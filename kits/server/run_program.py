@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +22,7 @@ from ...kernel.operator_roles import Launcher, LaunchSpec
 from ...transports.link.link import Link, LinkClosed
 from ...transports.link.writer import Writer
 from ..handover import messages as job
-from ..protocol.messages import Grew, Offer, RunEnded, Verdicts
+from ..protocol.messages import Grew, Offer, RunEnded
 from ..protocol.records import OpenTask, RunFinished
 from ..supervisor.alarms import Alarms
 from ..supervisor.effects import Ordered
@@ -31,7 +31,7 @@ from ..supervisor.tasks import Tasks
 from ..workspace import posix
 from ..workspace.folders import RunFolder
 from ..workspace.job_meta import JobMeta
-from ..workspace.journal import Journal
+from ..workspace.journal import Journal, Work
 from . import run_events as ev
 from .lateness import DeadlineOver, SiteSilent
 from .run_blobs import RunBlobs
@@ -94,10 +94,10 @@ class ServerRunProgram:
         for site in set(self.run.sites) - self.run.connected:
             self.site_down(site)
 
-    def feed(self, event: ev.Event) -> None:
-        """Let the reducer decide, then append, then act; in the order of the calls."""
+    def feed(self, event: ev.Event, first: Sequence[Work] = ()) -> None:
+        """Let the reducer decide, then append, then act; in the order of the calls. `first` is written before the records."""
         records, actions = self.run.on(event)
-        durable = self._journal.append(records) if records and not self._is_unwritable else None
+        durable = self._journal.append(records, first=first) if records and not self._is_unwritable else None
         self._effects.after(durable, partial(self._perform, actions))
 
     def abort(self, reason: str) -> None:
@@ -147,12 +147,13 @@ class ServerRunProgram:
             case job.OpenStep():
                 await self._open_step(message, body)
             case job.CommitStep():
-                metas = await self._take(message.payloads, body)
+                metas, first = await self._take(message.payloads, body)
                 self.feed(
                     ev.CommitAsked(
                         message.workflow, message.step, tuple(message.payloads), tuple(metas), message.has_state,
                         tuple(message.used), tuple(message.late), message.metrics, time.time(),
-                    )
+                    ),
+                    first,
                 )  # fmt: skip
             case job.Reject():
                 self.feed(ev.RejectAsked(message.task_id, message.reason))
@@ -163,13 +164,14 @@ class ServerRunProgram:
             case _:
                 pass
 
-    async def _take(self, payloads: list[Payload], body: bytes) -> list[bytes]:
+    async def _take(self, payloads: list[Payload], body: bytes) -> tuple[list[bytes], list[Work]]:
+        """The metas, and what is to be written before the record."""
         pieces = split_body(payloads, body)
-        await self.blobs.take([(payload, inline) for payload, (_, inline) in zip(payloads, pieces, strict=True)])
-        return [meta for meta, _ in pieces]
+        first = await self.blobs.take([(payload, inline) for payload, (_, inline) in zip(payloads, pieces, strict=True)])
+        return [meta for meta, _ in pieces], first
 
     async def _open_step(self, message: job.OpenStep, body: bytes) -> None:
-        metas = await self._take(message.payloads, body)
+        metas, first = await self._take(message.payloads, body)
         tasks = []
         for task_id, site, index in message.tasks:
             seed = derive_seed(self.meta.seed, message.workflow, message.step, message.name, site)
@@ -177,7 +179,7 @@ class ServerRunProgram:
             tasks.append(OpenTask(task_id, site, message.name, payload, meta, seed, message.deadline_seconds))
             if message.deadline_seconds:
                 self._alarms.set(task_id, message.deadline_seconds, partial(self._deadline_over, task_id, site, message.deadline_seconds))
-        self.feed(ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), time.time()))
+        self.feed(ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), time.time()), first)
 
     def _deadline_over(self, task_id: str, site: str, seconds: float) -> None:
         failure = Failure.of(DeadlineOver(f"no result within {seconds:g} s"), site=site)
@@ -211,8 +213,7 @@ class ServerRunProgram:
                 case ev.Launch():
                     self._launch()
                 case ev.StopJob():
-                    if self._process is not None:
-                        self._tasks.start(self._process.stop(action.reason, action.grace_seconds))
+                    self._stop(action)
                 case ev.Release():
                     self._services.on_step(self.run.run)
                     self._tasks.start(self.blobs.release(self.run))
@@ -235,8 +236,6 @@ class ServerRunProgram:
             return
         task = action.task
         if task is None or task.payload is None:
-            if isinstance(action.message, Verdicts) and not action.message.verdicts:
-                return
             link.send(action.message)
             return
         inline = self.blobs.inline(task.payload)
@@ -245,19 +244,19 @@ class ServerRunProgram:
         link.send(action.message, task.meta, *(() if inline is None else (inline,)))
 
     async def _receive(self, action: ev.Receive) -> None:
-        payload = action.offer.payload
+        payload, first = action.offer.payload, []
         self._alarms.cancel(action.offer.task_id)
         try:
             if payload is not None:
                 link = self._services.link_of(action.site)
-                await self.blobs.receive(link, payload, action.inline)
+                first = await self.blobs.receive(link, payload, action.inline)
         except Exception as exc:  # noqa: BLE001  # whatever it is, the task must come to an end
             failure = Failure.of(exc, site=action.site)
             log.warning("result_not_received", run=self.run.run, site=action.site, error=failure.what, code=failure.code)
             is_lost_for_now = isinstance(exc, LinkClosed)
             self.feed(ev.ReceiveFailed(action.offer.task_id, None if is_lost_for_now else failure, time.time()))
             return
-        self.feed(ev.ResultHere(action.site, action.offer, action.meta, action.inline, time.time()))
+        self.feed(ev.ResultHere(action.site, action.offer, action.meta, action.inline, time.time()), first)
 
     def _launch(self) -> None:
         self.folder.renew_out()
@@ -265,6 +264,12 @@ class ServerRunProgram:
         spec = LaunchSpec(self.run.run, "server", "server", self.folder.root, environment)
         self._process = JobProcess(self._services.launcher, spec, self._start_document(), self._on_message, self._job_ended)
         self._tasks.start(self._process.run())
+
+    def _stop(self, action: ev.StopJob) -> None:
+        if self._process is None:  # it was never launched, because the record before could not be written
+            self._job_ended("", "")
+        else:
+            self._tasks.start(self._process.stop(action.reason, action.grace_seconds))
 
     def _on_message(self, message: Message, body: memoryview) -> None:
         self._from_job.put_nowait((message, bytes(body)))

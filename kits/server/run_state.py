@@ -66,6 +66,8 @@ class RunState:
     term: int
     phase: Phase = Phase.STARTING
     tasks: dict[str, TaskState] = field(default_factory=dict)
+    open_steps: dict[tuple[str, int], list[TaskState]] = field(default_factory=dict)
+    """The tasks of steps that are not closed."""
     committed: dict[str, Committed] = field(default_factory=dict)
     closed_steps: list[tuple[StepClosed, tuple[TaskState, ...]]] = field(default_factory=list)
     opened_at: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -83,9 +85,7 @@ class RunState:
             case RunStarted():
                 self.phase = Phase.RUNNING
             case StepOpened():
-                self.opened_at.setdefault((record.workflow, record.step), record.time_seconds)
-                for task in record.tasks:
-                    self.tasks[task.task_id] = TaskState(task, record.workflow, record.step)
+                self._apply_opened(record)
             case ResultReceived():
                 self.tasks[record.task_id].received = record
             case ResultRejected():
@@ -97,8 +97,15 @@ class RunState:
             case _:
                 pass
 
+    def _apply_opened(self, record: StepOpened) -> None:
+        step = (record.workflow, record.step)
+        self.opened_at.setdefault(step, record.time_seconds)
+        fresh = [TaskState(task, *step) for task in record.tasks]
+        self.open_steps.setdefault(step, []).extend(fresh)
+        self.tasks.update((task.open.task_id, task) for task in fresh)
+
     def _apply_closed(self, record: StepClosed) -> None:
-        tasks = self.tasks_of(record.workflow, record.step)
+        tasks = tuple(self.open_steps.pop((record.workflow, record.step), ()))
         for task_id, verdict, reason in record.verdicts:
             self.tasks[task_id].verdict, self.tasks[task_id].reason = verdict, reason
         kept = Committed(record.step, tuple(record.payloads), tuple(record.metas), record.has_state)
@@ -108,9 +115,6 @@ class RunState:
             kept = Committed(record.step, payloads, metas, has_state=True)
         self.committed[record.workflow] = kept
         self.closed_steps.append((record, tasks))
-
-    def tasks_of(self, workflow: str, step: int) -> tuple[TaskState, ...]:
-        return tuple(t for t in self.tasks.values() if (t.workflow, t.step) == (workflow, step))
 
     def missing_sites(self) -> list[str]:
         """Sites whose result was not used in some closed step."""

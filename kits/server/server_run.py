@@ -109,7 +109,7 @@ class ServerRun(RunState):
         told = Tell(job.StepClosed(event.workflow, event.step))
         if self.committed.get(event.workflow, Committed(-1)).step >= event.step:
             return [], [told]
-        tasks = self.tasks_of(event.workflow, event.step)
+        tasks = self.open_steps.get((event.workflow, event.step), [])
         verdicts = [(t.open.task_id, *self._verdict(t, event)) for t in tasks]
         closed = StepClosed(
             "", event.workflow, event.step, list(event.payloads), list(event.metas), event.has_state, verdicts, event.metrics, event.at
@@ -117,7 +117,8 @@ class ServerRun(RunState):
         actions: list[Action] = [told]
         for site in sorted({t.open.site for t in tasks} & self.connected):
             mine = [v for v, t in zip(verdicts, tasks, strict=True) if t.open.site == site]
-            actions.append(Send(site, Verdicts(self.term, self.run, [v for v in mine if v[1] != "missing"])))
+            answered = [v for v in mine if v[1] != "missing"]
+            actions += [Send(site, Verdicts(self.term, self.run, answered))] if answered else []
             actions += [Send(site, AbortTask(self.run, v[0], STEP_CLOSED)) for v in mine if v[1] == "missing"]
         actions.append(Release(event.workflow, event.step))
         return [closed], actions
@@ -253,7 +254,7 @@ class ServerRun(RunState):
         told: list[Action] = []
         if self.outcome is None:
             what = f"the server's job process ended {self.deaths} times without progress: {event.how or 'exit without a result'}"
-            failure = replace_site(Failure.of(JobProcessDied(f"{what}; last words: {event.last_words}")), "server")
+            failure = Failure.of(JobProcessDied(f"{what}; last words: {event.last_words}"), site="server")
             told = self._settle(Status.EXECUTION_EXCEPTION, failure, str(failure), event.at)
         outcome = cast("RunFinished", self.outcome)
         ends = [Send(site, RunEnded(self.run, outcome.status)) for site in sorted(self.connected)]
@@ -263,7 +264,7 @@ class ServerRun(RunState):
 
     def _open_tasks(self, site: str) -> list[TaskState]:
         """What a site still owes."""
-        return [t for t in self.tasks.values() if t.open.site == site and t.received is None and not t.verdict]
+        return [t for tasks in self.open_steps.values() for t in tasks if t.open.site == site and t.received is None]
 
     def _send_task(self, task: OpenTask, workflow: str, step: int) -> Send:
         body = TaskFor(self.run, task.task_id, task.name, workflow, step, task.site, task.seed, task.deadline_seconds, task.payload)
@@ -275,8 +276,3 @@ class ServerRun(RunState):
 
 def _result_for(received: ResultReceived) -> job.ResultFor:
     return job.ResultFor(received.task_id, received.site, received.payload, received.failure)
-
-
-def replace_site(failure: Failure, site: str) -> Failure:
-    """The same failure, with the participant it happened at."""
-    return Failure(failure.code, failure.what, failure.where, failure.cure, site, failure.component, failure.trace)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
-from ...kernel.errors import RemoteError
 from ...kernel.messages import Message
 from ...transports.link import Handler, Link
 from ..protocol.messages import Answer, Checked, Command, Deployed, Grew, Offer, PeerMessage, RunEnded, RunSync, SiteFailed, Started, Sync
@@ -76,14 +76,16 @@ class SiteEvents(Handler):
     def _on_started(self, site: str, message: Started | SiteFailed) -> None:
         program = self._server.runs.get(message.run)
         if program is not None and message.failure is not None:
-            log.warning("site_cannot", run=message.run, site=site, error=RemoteError(message.failure).what)
-            program.feed(ev.SiteCannot(site, message.failure, time.time()))
+            log.warning("site_cannot", run=message.run, site=site, code=message.failure.code, error=message.failure.what)
+            program.feed(ev.SiteCannot(site, msgspec.structs.replace(message.failure, site=site), time.time()))
 
     def _on_offer(self, link: Link, message: Offer, body: memoryview) -> None:
         program = self._server.runs.get(message.run)
         if program is None or link.peer.name not in program.run.sites:
             link.send(RunEnded(message.run, "the server does not run it"))
             return
+        if message.failure is not None:
+            message.failure = msgspec.structs.replace(message.failure, site=link.peer.name)
         program.on_offer(link.peer.name, message, bytes(body))
 
     def _on_grew(self, link: Link, message: Grew) -> None:

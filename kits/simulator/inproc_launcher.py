@@ -91,14 +91,15 @@ class _Channel(Connection):
 
     async def send(self, *parts: Frame) -> None:
         message, body = job_codec.decode(b"".join(parts))
+        if isinstance(message, Kept):  # a job does nothing with it, and a turn of the main thread is dear
+            return
         self.job.on_arrival(message)
         self._mailbox.post(lambda: self._deliver(message, bytes(body)))
 
     def _deliver(self, message: Message, body: bytes) -> None:
         if self._is_over():
             return
-        runs_site_code = self._is_site and not isinstance(message, Kept)
-        with generators_preserved() if runs_site_code else nullcontext():
+        with generators_preserved() if self._is_site else nullcontext():
             self.job.on(message, body)
         if self._is_over():
             self._leave()

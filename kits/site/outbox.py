@@ -16,7 +16,7 @@ import msgspec
 from ...kernel.errors import Failure
 from ...kernel.messages import Payload
 from ..handover.folders import take
-from ..workspace.folders import atomic_write
+from ..workspace.folders import atomic_write, write_plain
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -55,6 +55,8 @@ class Outbox:
             self._kept[kept.task_id] = kept
         self._number = max((kept.number for kept in self._kept.values()), default=0)
         self._state: tuple[Payload, bytes, Path] | None = None
+        self._states: set[str] = set()
+        """Released tasks whose state was current then: the last of them may still be."""
         self._find_state()
 
     def _find_state(self) -> None:
@@ -106,15 +108,17 @@ class Outbox:
             return
         self._file(task_id, "json").unlink(missing_ok=True)
         self._file(task_id, "result").unlink(missing_ok=True)
-        for path in self._folder.glob("*.state"):
-            is_current = self._state is not None and path == self._state[2]
-            if not is_current and path.stem not in self._kept:
-                path.unlink(missing_ok=True)
+        if kept.state is not None:
+            self._states.add(task_id)
+        current = self._state[2].stem if self._state is not None else ""
+        for old in self._states - {current}:
+            self._file(old, "state").unlink(missing_ok=True)
+        self._states &= {current}
 
     def _place(self, task_id: str, suffix: str, payload: Payload, inline: bytes | None) -> None:
         target = self._file(task_id, suffix)
         if inline is not None:
-            atomic_write(target, inline)
+            write_plain(target, inline)
         else:
             take(self._out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
 

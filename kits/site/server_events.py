@@ -60,7 +60,7 @@ class ServerEvents(DialerHandler):
             program.feed(ev.LinkUp())
 
     def link_down(self, link: Link, reason: str) -> None:
-        log.info("link_down", reason=reason)  # and that is all: losing a link ends nothing
+        pass  # losing a link ends nothing
 
     def refused(self, error: Refused) -> None:
         log.error("refused_by_server", code=error.code, reason=error.what, cure=error.cure)

@@ -155,8 +155,8 @@ class SiteRun:
         return [Report(said), StopJob("", grace_seconds=2.0)]
 
     def _job_answered(self, event: ev.JobAnswered) -> list[Action]:
-        if event.result.task_id not in self.tasks:
-            return []
+        if event.result.task_id not in self.tasks or (self.is_ending and event.result.failure is not None):
+            return []  # a task that had to stop because the site does is no failure: it was not done
         self.deaths = 0
         return [Keep(event.result, event.body)]
 

@@ -7,10 +7,10 @@ holds lock, journals, jobs, blobs, spool and outbox; runs/<id>/ what a run wrote
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path, PurePosixPath
 
 from ...kernel.errors import DaemonError
@@ -18,6 +18,9 @@ from ...kernel.errors import DaemonError
 MAX_PATH_BYTES = 255
 MAX_DEPTH = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+_drafts = itertools.count()
 
 
 class NoKit(DaemonError):
@@ -79,20 +82,29 @@ def contained(root: Path, relative: str) -> Path:
 
 def atomic_write(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Put a file in place, whole or not at all; `durable`: it also survives a power cut."""
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{next(_drafts)}.draft")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(descriptor)
-        Path(draft).replace(path)
+        write_plain(draft, data, durable=durable)
+        draft.replace(path)
     except BaseException:  # an interrupt, too, leaves no draft behind
         with contextlib.suppress(FileNotFoundError):
-            Path(draft).unlink()
+            draft.unlink()
         raise
     if durable:
         sync_file(path.parent)
+
+
+def write_plain(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a file that means nothing until a record, or another file's rename, speaks of it: a crash may leave half of it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -53,6 +53,9 @@ class JournalFailed(DaemonError):
     """
 
     code = "SD-5006"
+
+
+Work = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +111,27 @@ class Journal:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         os.ftruncate(self._descriptor, text.end)
         self._end, self._last_hash = text.end, text.last_hash
-        self._waiting: deque[bytes] = deque()  # filled by the loop, emptied by the writer thread
+        self._waiting: deque[tuple[Sequence[Work], bytes]] = deque()  # filled by the loop, emptied by the writer thread
         self._failure: JournalFailed | None = None
         if durability == "disk":
             sync_file(path.parent)
 
-    def append(self, records: Sequence[AnyRecord]) -> asyncio.Future[None]:
+    def append(self, records: Sequence[AnyRecord], *, first: Sequence[Work] = ()) -> asyncio.Future[None]:
         """Queue records in order; `previous` is filled in here. Done when they are as durable as agreed, and all before them.
+
+        `first` is done on the writer thread before any of the records is written: the files that they speak of.
 
         Raises (in the future):
             JournalFailed: they are not; nor is any later one.
         """
         if self._durability == "none":
-            return _done()
+            return self._writer.post(lambda: _do_all(first)) if first else _done()
+        frames = []
         for record in records:
             encoded = encode_record(msgspec.structs.replace(record, previous=self._last_hash))
             self._last_hash = _hash(encoded)
-            self._waiting.append(_HEADER.pack(len(encoded), zlib.crc32(encoded)) + encoded)
+            frames.append(_HEADER.pack(len(encoded), zlib.crc32(encoded)) + encoded)
+        self._waiting.append((first, b"".join(frames)))
         return self._writer.post(self._flush)
 
     async def close(self) -> None:
@@ -147,7 +154,9 @@ class Journal:
         if not batch:
             return
         try:
-            self._write(b"".join(batch))
+            for first, _ in batch:
+                _do_all(first)
+            self._write(b"".join(data for _, data in batch))
             if self._durability == "disk":
                 os.fsync(self._descriptor)
         except OSError as exc:
@@ -167,6 +176,11 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"Journal({str(self.path)!r}, {self._end} bytes, {self._durability})"
+
+
+def _do_all(works: Sequence[Work]) -> None:
+    for work in works:
+        work()
 
 
 def read_journal(path: Path) -> JournalText:

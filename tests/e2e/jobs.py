@@ -26,9 +26,9 @@ def executor(spec: Spec, *tasks: str) -> Spec:
     return {"tasks": list(tasks or ("train",)), "executor": spec}
 
 
-def custom(name: str, **args: Any) -> Spec:
-    """A class of the job's own code, which lies in custom/code.py."""
-    return {"path": f"code_e2e.{name}", "args": args}
+def custom(kind: str, /, **args: Any) -> dict[str, Any]:
+    """A class of the job's own code."""
+    return {"path": f"code_e2e.{kind}", "args": args}
 
 
 class JobFolder:

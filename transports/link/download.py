@@ -8,11 +8,10 @@ from functools import partial
 
 from ...kernel.errors import Failure, LinkError, SundogError
 from ...kernel.messages import CHUNK_BYTES, Message
-from .intake import STREAM_CREDIT_BYTES
+from .intake import STREAM_CREDIT_BYTES, Intake, Share
 from .messages import Credit, Get, TransferFailed
 from .partfile import PartFile
 from .timers import Clock
-from .writer import Writer
 
 LEAST_CREDIT_BYTES = 64 * 1024
 """What the slowest peer may send ahead."""
@@ -68,10 +67,11 @@ class ConnectionGone(LinkError):
 
 
 class Window:
-    """How far ahead a sender may be: one second of the measured rate, within limits."""
+    """How far ahead a sender may be: one second of the measured rate, within limits and this transfer's share of the process's."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, share: Share | None = None) -> None:
         self._clock = clock
+        self._share = share or Share(STREAM_CREDIT_BYTES, least=LEAST_CREDIT_BYTES, most=STREAM_CREDIT_BYTES)
         self._since = clock.time()
         self._bytes = 0
         self.size_bytes = FIRST_CREDIT_BYTES
@@ -82,7 +82,7 @@ class Window:
         if self._bytes >= self.size_bytes // 2:
             seconds = self._clock.time() - self._since
             rate = self._bytes / seconds if seconds > 0 else float("inf")
-            self.size_bytes = int(max(LEAST_CREDIT_BYTES, min(STREAM_CREDIT_BYTES, rate)))
+            self.size_bytes = int(max(LEAST_CREDIT_BYTES, min(self._share.bytes_each, rate)))
             self._since += seconds
             self._bytes = 0
 
@@ -94,24 +94,24 @@ class Download:
         number: the transfer's, on this link.
         file: open; what it holds already is the offset.
         upto: the size of the file, or how much of a stream is wanted.
-        writer: who writes.
+        intake: what it shares with the other downloads of the process.
         send: sends a message to the peer.
         clock: measures the rate.
     """
 
-    def __init__(self, number: int, file: PartFile, upto: int, *, writer: Writer, send: Callable[[Message], None], clock: Clock) -> None:
+    def __init__(self, number: int, file: PartFile, upto: int, *, intake: Intake, send: Callable[[Message], None], clock: Clock) -> None:
         self.number = number
         self.progress: Progress = lambda _: None
         """Whom to tell."""
         self._file = file
         self._upto = upto
-        self._writer = writer
+        self._writer = intake.writer
         self._send = send
         self._clock = clock
         self._received = self._granted = file.written_bytes
         self._waiting: list[memoryview] = []
         self._writing: asyncio.Future[None] | None = None
-        self._window = Window(clock)
+        self._window = Window(clock, intake.downloads)
         self._heard = clock.time()
         self._is_unwanted = False
         self._said: SundogError | int | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,12 @@ from .writer import Writer
 
 STREAM_CREDIT_BYTES = 4 * 1024 * 1024
 """What one transfer may have on its way to the disk."""
-PROCESS_CREDIT_BYTES = 64 * 1024 * 1024
-"""What all transfers of a process may have on their way together."""
+DOWNLOADS_BYTES = 8 * 1024 * 1024
+"""What all downloads of a process should have on their way together, so that memory hardly grows with the peers."""
+UPLOADS_BYTES = 4 * 1024 * 1024
+"""The same for what is read to be sent."""
+DOWNLOADS_AT_ONCE = 128
+"""Others wait; each has 64 KiB at the least."""
 SPARE_BYTES = 64 * 1024 * 1024
 """Space that stays free on the disk, for journals and logs."""
 
@@ -36,6 +40,28 @@ def _free_bytes(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
+class Share:
+    """A number of bytes that those who are at it divide evenly between them, within limits for each."""
+
+    def __init__(self, total_bytes: int, *, least: int, most: int) -> None:
+        self._total, self._least, self._most = total_bytes, least, most
+        self._users = 0
+
+    @property
+    def bytes_each(self) -> int:
+        """What one of them may take now."""
+        return max(self._least, min(self._most, self._total // max(1, self._users)))
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Be one of them."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+
+
 @dataclass(slots=True)
 class _Turn:
     """Who writes a file, and how many wait to."""
@@ -54,7 +80,9 @@ class Intake:
 
     def __init__(self, writer: Writer, *, free_bytes: Callable[[Path], int] = _free_bytes) -> None:
         self.writer = writer
-        self.streams = asyncio.Semaphore(PROCESS_CREDIT_BYTES // STREAM_CREDIT_BYTES)
+        self.streams = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
+        self.downloads = Share(DOWNLOADS_BYTES, least=64 * 1024, most=STREAM_CREDIT_BYTES)
+        self.uploads = Share(UPLOADS_BYTES, least=128 * 1024, most=2 * 1024 * 1024)
         self._free_bytes = free_bytes
         self._promised_bytes = 0
         self._turns: dict[Path, _Turn] = {}

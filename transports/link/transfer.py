@@ -117,14 +117,13 @@ class Transfers:
         async with self._gets, self._intake.streams:
             if not self._link.is_up:
                 return False
-            download = Download(
-                next(self._numbers), file, size_bytes, writer=self._intake.writer, send=self._link.send, clock=self._timers.clock
-            )
+            download = Download(next(self._numbers), file, size_bytes, intake=self._intake, send=self._link.send, clock=self._timers.clock)
             download.progress = progress or download.progress
             self._downloads[download.number] = download
             download.ask(key)
             try:
-                await download.finish()
+                with self._intake.downloads.taken():
+                    await download.finish()
             except ConnectionGone:
                 return False
             return True
@@ -159,7 +158,7 @@ class Transfers:
             failure = told(UnknownKey(f"{get.key[:100]!r} is not offered to {self._link.peer}"))
             self._link.send(TransferFailed(get.transfer, failure))
             return
-        upload = Upload(get, offer, self._link.carrier)
+        upload = Upload(get, offer, self._link.carrier, self._intake.uploads)
         self._uploads[get.transfer] = upload, self._link.carrier.spawn(self._answer(get.transfer, upload))
 
     async def _answer(self, number: int, upload: Upload) -> None:

@@ -15,10 +15,8 @@ from ...kernel.errors import LinkError, SundogError
 from ...kernel.messages import CHUNK_BYTES, Message, encode
 from .carrier import Carrier
 from .download import told
+from .intake import Share
 from .messages import Chunk, Done, Get, TransferFailed
-
-READ_BYTES = 2 * CHUNK_BYTES
-"""Read in one go; a transfer has two such buffers, one being filled and one being sent."""
 
 T = TypeVar("T")
 
@@ -45,7 +43,8 @@ class Offer(NamedTuple):
 class Upload:
     """The answer to one Get: chunks, then one last word, Done or TransferFailed."""
 
-    def __init__(self, get: Get, offer: Offer, carrier: Carrier) -> None:
+    def __init__(self, get: Get, offer: Offer, carrier: Carrier, share: Share) -> None:
+        self._share = share
         self._number = get.transfer
         self._offer = offer
         self._carrier = carrier
@@ -64,7 +63,8 @@ class Upload:
         source = _Source(self._offer)
         try:
             size = await _beside(source.open)
-            await self._send_up_to(source, size)
+            with self._share.taken():
+                await self._send_up_to(source, size)
         except SundogError as error:
             return TransferFailed(self._number, told(error))
         except OSError as error:
@@ -76,7 +76,7 @@ class Upload:
 
     async def _send_up_to(self, source: _Source, size: int) -> None:
         """Fill one buffer while the other one is sent."""
-        room = min(READ_BYTES, max(0, size - self._position))
+        room = min(self._share.bytes_each // 2, max(0, size - self._position))
         spare: deque[tuple[memoryview, asyncio.Future[None] | None]] = deque((memoryview(bytearray(room)), None) for _ in range(2))
         while self._position < size:
             await self._wait_for_credit()

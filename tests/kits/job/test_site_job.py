@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sundog.kernel.context import RunAborted
 from sundog.kernel.messages import split_body
 from sundog.kernel.shareable import Kind, Shareable
 from sundog.kits.handover import messages as say
@@ -226,6 +227,16 @@ def test_an_abort_is_seen_by_the_task_in_hand(played: Played, task_id: str) -> N
     answer = played.task()
 
     assert (answer.failure.code, answer.failure.what) == ("SD-4001", "too slow")
+
+
+def test_one_that_is_ended_by_a_signal_tells_why_it_was(played: Played) -> None:
+    def act(task: Any, ctx: Any) -> None:
+        played.job.on_arrival(say.Abort("too slow", "t0"))
+        raise RunAborted("SIGTERM")
+
+    played.trainer.act = act
+
+    assert played.task().failure.what == "too slow"
 
 
 @pytest.mark.parametrize("message", [say.Finished(), say.Abort("by alice")], ids=["finished", "aborted"])

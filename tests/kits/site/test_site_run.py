@@ -267,6 +267,14 @@ def test_the_end_of_the_run_is_the_end_of_the_job_process(run: SiteRun, reason: 
     assert run.on(died()) == [ev.EndRun()]
 
 
+def test_what_stops_because_the_run_stops_here_is_no_result_but_what_is_done_is_kept(run: SiteRun) -> None:
+    working(run)
+    run.on(ev.RunOver("the site stops"))
+
+    assert run.on(ev.JobAnswered(job.ResultFor("t", "site-1", None, BOOM), b"")) == []
+    assert run.on(answered("t")) == [ev.Keep(job.ResultFor("t", "site-1", SMALL), b"body")]
+
+
 EVENTS = st.one_of(
     st.builds(came, st.sampled_from("abc"), st.sampled_from([SMALL, LARGE])),
     st.builds(ev.ModelHere, st.sampled_from("abc")),

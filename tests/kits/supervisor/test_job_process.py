@@ -17,6 +17,7 @@ from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from sundog.kernel.shareable import Kind, Shareable
 from sundog.kits.handover import messages as say
 from sundog.kits.job.payloads import Sender
+from sundog.kits.job.process import SUPERVISOR_LOST
 from sundog.kits.protocol.messages import Grew, TaskFor
 from sundog.kits.supervisor import job_process
 from sundog.kits.supervisor.job_process import JobProcess
@@ -201,9 +202,10 @@ async def test_it_leaves_at_once_when_its_supervisor_is_gone(watched: Watched) -
     watched.running.cancel()
     await asyncio.wait([watched.running])
 
-    await posix.wait_for_pid_end(watched.process.pid, 10)
-    assert watched.process._handle is not None
-    watched.process._handle.signal(signal.SIGKILL)  # the offspring is a supervisor's work, and that one is gone
+    handle = watched.process._handle
+    assert handle is not None
+    assert await asyncio.wait_for(handle.wait(), 10) == f"exit status {SUPERVISOR_LOST}"
+    handle.signal(signal.SIGKILL)  # the offspring is a supervisor's work, and that one is gone
     for pid in posix.processes_of_run(watched.mark):
         posix.signal_process(pid, signal.SIGKILL)
 

@@ -1,0 +1,166 @@
+"""The program around the reducer, when the world around it is not as it should be: the run ends all the same, and says why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from sundog.kernel.messages import Message
+from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
+from sundog.kernel.transport import Connection, EndOfConnection, Frame
+from sundog.kits.handover import messages as job
+from sundog.kits.protocol.records import AnyRecord, RunFinished, Status
+from sundog.kits.server.run_blobs import RunBlobs
+from sundog.kits.server.run_program import RunServices, ServerRunProgram
+from sundog.kits.server.server_run import ServerRun
+from sundog.kits.workspace.blobs import BlobStore
+from sundog.kits.workspace.folders import RunFolder
+from sundog.kits.workspace.job_meta import JobMeta
+from sundog.kits.workspace.journal import Journal, JournalFailed
+from sundog.transports.link import Writer
+
+Told = TypeVar("Told", bound=Message)
+
+
+class Silent(Launcher, JobHandle, Connection):
+    """Starts one job, which hears everything and says nothing; it is its own handle and its own channel."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.channel = self
+        self.local, self.peer = "supervisor", "silent job"
+        self._heard: asyncio.Queue[Message] = asyncio.Queue()
+        self._left = asyncio.Event()
+
+    async def next(self, kind: type[Told]) -> Told:
+        """The next message of this kind that it hears."""
+        async with asyncio.timeout(20):
+            while not isinstance(message := await self._heard.get(), kind):
+                continue
+        return message
+
+    def leave(self) -> None:
+        self._left.set()
+
+    async def launch(self, spec: LaunchSpec) -> JobHandle:
+        return self
+
+    async def wait(self) -> str:
+        await self._left.wait()
+        return ""
+
+    def signal(self, number: int) -> None: ...
+
+    async def send(self, *parts: Frame) -> None:
+        self._heard.put_nowait(job.job_codec.decode(b"".join(parts))[0])
+
+    async def receive(self) -> Frame:
+        await self._left.wait()
+        raise EndOfConnection("it has left")
+
+    async def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Refusing(Launcher):
+    async def launch(self, spec: LaunchSpec) -> JobHandle:
+        raise OSError("too many open files")
+
+
+class FullJournal(Journal):
+    """Fails from the n-th record on."""
+
+    room = 0
+
+    def append(self, records: Sequence[AnyRecord], **more: Any) -> asyncio.Future[None]:
+        self.room -= len(records)
+        if self.room >= 0:
+            return super().append(records, **more)
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        failed.set_exception(JournalFailed("No space left on device", where=str(self.path)))
+        return failed
+
+
+class Made:
+    """A run's program, and how it ended."""
+
+    def __init__(self, root: Path, writer: Writer, launcher: Launcher, *, room: int | None = None) -> None:
+        folder = RunFolder(root / "run").create()
+        (root / "blobs").mkdir()
+        self.finished: list[RunFinished] = []
+        self.journal = FullJournal(root / "journal", writer)
+        self.journal.room = 10**6 if room is None else room
+        services = RunServices(
+            writer, launcher, lambda _: None, lambda _, finished: self.finished.append(finished), self.settle, lambda _: None, 0.05
+        )
+        run = ServerRun("r", ("site-1",), 1)
+        blobs = RunBlobs(BlobStore(root / "blobs"), folder, writer)
+        self.program = ServerRunProgram(services, run, JobMeta(name="j", deploy_map={}), folder, self.journal, blobs)
+
+    async def settle(self, run: str) -> None:
+        return
+
+    async def end(self) -> RunFinished:
+        async with asyncio.timeout(20):
+            await self.program.ended.wait()
+        (finished,) = self.finished
+        return finished
+
+
+@pytest.fixture
+async def writer() -> AsyncIterator[Writer]:
+    async with Writer() as writer:
+        yield writer
+
+
+async def test_a_job_process_that_cannot_be_started_ends_the_run(tmp_path: Path, writer: Writer) -> None:
+    made = Made(tmp_path, writer, Refusing())
+
+    made.program.begin()
+
+    finished = await made.end()
+    assert finished.status == Status.EXECUTION_EXCEPTION
+    assert "too many open files" in finished.reason
+
+
+@pytest.mark.parametrize("room", [0, 1], ids=["at the first record", "at the last"])
+async def test_a_journal_that_fails_ends_the_run(tmp_path: Path, writer: Writer, room: int) -> None:
+    made = Made(tmp_path, writer, Refusing(), room=room)
+
+    made.program.begin()
+
+    finished = await made.end()
+    codes = {0: "SD-5006", 1: "SD-4101"}
+    assert (finished.status, finished.failure.code if finished.failure else "") == (Status.EXECUTION_EXCEPTION, codes[room])
+
+
+async def test_a_site_that_was_lost_before_the_run_began_counts_as_silent(tmp_path: Path, writer: Writer) -> None:
+    launcher = Silent()
+    made = Made(tmp_path, writer, launcher)
+
+    made.program.begin()
+
+    assert (await launcher.next(job.SiteGone)).site == "site-1"
+    made.program.abort("enough")
+    launcher.leave()
+    assert (await made.end()).status == Status.ABORTED
+
+
+async def test_what_makes_no_sense_ends_the_run_and_not_the_server(tmp_path: Path, writer: Writer) -> None:
+    """A job process that names a payload it does not have: nobody must wait for ever."""
+    launcher = Silent()
+    made = Made(tmp_path, writer, launcher)
+    made.program.begin()
+    await launcher.next(job.Start)
+
+    made.program._on_message(job.OpenStep("w", 0, "train", [("t", "site-1", 7)], [], None, "all"), memoryview(b""))
+
+    assert (await launcher.next(job.Abort)).reason.startswith("IndexError")
+    launcher.leave()
+    finished = await made.end()
+    assert (finished.status, finished.failure.code if finished.failure else "") == (Status.EXECUTION_EXCEPTION, "SD-4090")
