@@ -47,6 +47,10 @@ class Kind(enum.StrEnum):
     COLLECTION = "COLLECTION"
 
 
+_encode_meta = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode_meta = msgspec.msgpack.Decoder(tuple[Kind, dict[str, Any]]).decode
+
+
 class Shareable:
     """A kind, tensors and meta. Meta is copied, numbers of numpy become Python's, tuples become lists.
 
@@ -126,7 +130,7 @@ class Shareable:
         Raises:
             MalformedShareable: more than 1 MiB.
         """
-        data = msgspec.msgpack.encode([self.kind, self.meta], order="deterministic")
+        data = _encode_meta([self.kind, self.meta])
         if len(data) > MAX_META_BYTES:
             raise MalformedShareable(f"meta of {len(data):,} bytes is larger than {MAX_META_BYTES:,}; put arrays into the tensors")
         return data
@@ -141,7 +145,7 @@ class Shareable:
         if len(encoded_meta) > MAX_META_BYTES:
             raise MalformedShareable(f"meta of {len(encoded_meta):,} bytes is larger than {MAX_META_BYTES:,}")
         try:
-            kind, meta = msgspec.msgpack.decode(encoded_meta, type=tuple[Kind, dict[str, Any]])
+            kind, meta = _decode_meta(encoded_meta)
         except (ValueError, RecursionError) as exc:
             raise MalformedShareable(f"meta cannot be read: {exc}") from exc
         return cls.of_blob(kind, blob, meta, mapped=mapped)

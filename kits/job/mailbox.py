@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from collections.abc import Callable
 
@@ -11,8 +12,10 @@ Work = Callable[[], None]
 class Mailbox:
     """Work for one thread, in the order it was posted. Job code runs inside `pump`, one call at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: Work = lambda: None) -> None:
+        """`after` is called whenever a pump has done what there was."""
         self._queue: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._after = after
 
     def post(self, work: Work) -> None:
         """Add work; from any thread."""
@@ -20,8 +23,14 @@ class Mailbox:
 
     def pump(self, timeout_seconds: float | None = None) -> None:
         """Do the next piece of work; wait for it, at most as long as said."""
-        try:
-            work = self._queue.get(timeout=timeout_seconds)
-        except queue.Empty:
-            return
-        work()
+        with contextlib.suppress(queue.Empty):
+            self._queue.get(timeout=timeout_seconds)()
+        self._after()
+
+    def pump_all(self, timeout_seconds: float | None = None) -> None:
+        """Do all the work that is there; if there is none, wait for it, at most as long as said."""
+        with contextlib.suppress(queue.Empty):
+            self._queue.get(timeout=timeout_seconds)()
+            while True:
+                self._queue.get_nowait()()
+        self._after()

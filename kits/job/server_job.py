@@ -30,7 +30,7 @@ from .custom_code import CustomCode
 from .mailbox import Mailbox
 from .payloads import Sender, receive_shareable, unpack
 from .received_metrics import ReceivedMetrics
-from .states import component_states, restore_states
+from .states import component_states, restore_states, stateful
 from .threads import limit_torch_threads
 
 log = structlog.get_logger()
@@ -119,12 +119,13 @@ class ServerJob:
         app = self._build(start)
         self._channel.send(say.Ready())
         run = self._run = JobRun(self, self.context, start.sites, app.filters)
-        run.parts = lambda: component_states(app.components)
+        parts = stateful(app.components)
+        run.parts = lambda: component_states(parts)
         self.context.notify("run_started", ctx=self.context)
         for name, workflow in app.workflows:
             committed = start.committed.get(name, say.CommittedState(-1))
             states = [receive_shareable(meta, Blob.open(Path(path))) for meta, path in zip(committed.metas, committed.paths, strict=True)]
-            restore_states(app.components, states[-1] if len(states) > committed.has_state else None)
+            restore_states(parts, states[-1] if len(states) > committed.has_state else None)
             run.enter(name, committed.step, states[0] if committed.has_state else None)
             seed_generators(derive_seed(start.seed, name))
             log.info("workflow_started", workflow=name, after_step=committed.step)
@@ -207,7 +208,7 @@ class ServerJob:
 
     def pump(self, timeout_seconds: float | None) -> None:
         """See workflows.run.Supervisor."""
-        self._mailbox.pump(timeout_seconds)
+        self._mailbox.pump_all(timeout_seconds)
 
     def now(self) -> float:
         """See workflows.run.Supervisor."""

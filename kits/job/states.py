@@ -19,16 +19,20 @@ class Stateful(Protocol):
         """Go on from there."""
 
 
-def component_states(components: Mapping[str, object]) -> Shareable | None:
-    """The states of all that have one, as a COLLECTION by component id."""
-    states = {name: part.state() for name, part in components.items() if isinstance(part, Stateful)}
+def stateful(components: Mapping[str, object]) -> dict[str, Stateful]:
+    """Those that have a state, by id."""
+    return {name: part for name, part in components.items() if isinstance(part, Stateful)}
+
+
+def component_states(parts: Mapping[str, Stateful]) -> Shareable | None:
+    """The states of all, as a COLLECTION by component id."""
+    states = {name: part.state() for name, part in parts.items()}
     kept = {name: state for name, state in states.items() if state is not None}
     return Shareable.collection(kept) if kept else None
 
 
-def restore_states(components: Mapping[str, object], states: Shareable | None) -> None:
+def restore_states(parts: Mapping[str, Stateful], states: Shareable | None) -> None:
     """Give each component its own back."""
     for name, state in (states.members() if states is not None else {}).items():
-        part = components.get(name)
-        if isinstance(part, Stateful):
-            part.restore(state)
+        if name in parts:
+            parts[name].restore(state)

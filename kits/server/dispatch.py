@@ -246,7 +246,7 @@ class Dispatcher:
         manifest = dispatched.prepared.app_manifest(app)
         offer_folder(link, manifest, folder.path_of(app))
         try:
-            deploy = Deploy(dispatched.job.id, {"threads": folder.meta.threads})
+            deploy = Deploy(dispatched.job.id, {"threads": folder.meta.threads, "durability": folder.meta.durability})
             answer: Deployed = await self._ask(link, deploy, Deployed, DEPLOY_SECONDS, manifest.encode())
         finally:
             withdraw_folder(link, manifest)

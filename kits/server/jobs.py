@@ -43,6 +43,7 @@ class Jobs:
         self.on_change: Callable[[], None] = lambda: None
         """Called when a job has a new state."""
         self._workspace = workspace
+        self._durability = kit.durability
         self._limits = Limits(kit.limits.max_job_files, kit.limits.max_job_bytes)
         self._runs = runs
         self._told: WeakKeyDictionary[ServerRunProgram, list[RoundReport]] = WeakKeyDictionary()
@@ -76,6 +77,7 @@ class Jobs:
         """A job that is about to be dispatched, read anew. Raises: JobRefused when its folder was damaged."""
         folder = read_job(self.folder(job.id))
         meta = msgspec.convert(dict(job.meta), JobMeta)  # as submitted: a seed may have been given with it
+        meta = meta.replace(durability=meta.durability or self._durability)
         return Prepared(replace(folder, meta=meta), manifest_of(folder.root, self._limits))
 
     def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:

@@ -38,7 +38,8 @@ class BlobMissing(JobError):
 class RunBlobs:
     """The blobs of one run."""
 
-    def __init__(self, store: BlobStore, folder: RunFolder, writer: Writer) -> None:
+    def __init__(self, store: BlobStore, folder: RunFolder, writer: Writer, *, writes_small: bool = True) -> None:
+        self._writes_small = writes_small
         self._store = store
         self._folder = folder
         self._writer = writer
@@ -48,12 +49,18 @@ class RunBlobs:
         """Blobs that lie in in/."""
         self._taken: set[str] = set()
         """Blobs that lie in the store."""
+        self._unwritten: set[str] = set()
+        """Small ones that are only in memory (durability "none")."""
         self._closed = 0
         self._links: dict[str, set[Link]] = {}
 
     def path(self, payload: Payload) -> Path:
-        """Where a blob lies."""
-        return self._folder.inbox / payload.sha256 if payload.sha256 in self._results else self._store.path(payload.sha256)
+        """Where a blob lies; one that was only in memory is written for it."""
+        path = self._folder.inbox / payload.sha256 if payload.sha256 in self._results else self._store.path(payload.sha256)
+        if payload.sha256 in self._unwritten:
+            write_plain(path, self._small[payload.sha256])
+            self._unwritten.discard(payload.sha256)
+        return path
 
     def inline(self, payload: Payload) -> bytes | None:
         """The bytes of a small blob; None for one that travels by itself."""
@@ -85,13 +92,19 @@ class RunBlobs:
                 self._small[payload.sha256] = inline
                 if not is_here:
                     self._taken.add(payload.sha256)
-                    works.append(partial(write_plain, self._store.path(payload.sha256), inline))
+                    works += self._writing(payload, self._store.path(payload.sha256), inline)
             elif payload.name:
                 self._taken.add(payload.sha256)
                 await self._writer.do(partial(self._take_file, payload))
             elif not is_here:
                 raise BlobMissing(f"the blob {payload.sha256} is not here")
         return works
+
+    def _writing(self, payload: Payload, target: Path, inline: bytes) -> list[Work]:
+        if self._writes_small:
+            return [partial(write_plain, target, inline)]
+        self._unwritten.add(payload.sha256)
+        return []
 
     def _take_file(self, payload: Payload) -> None:
         target = self._store.path(payload.sha256)
@@ -109,7 +122,7 @@ class RunBlobs:
         target = self._folder.inbox / payload.sha256
         if inline is not None:
             self._small[payload.sha256] = inline
-            return [partial(write_plain, target, inline)]
+            return self._writing(payload, target, inline)
         if link is not None:
             await link.transfers.fetch(payload.sha256, payload.size_bytes, target)
             return []
@@ -128,7 +141,8 @@ class RunBlobs:
             self._last_used[sha256] = self._closed
         old = [sha256 for sha256, used in self._last_used.items() if used < self._closed - 1]
         paths = [path for sha256 in old for path in self._drop(sha256)]
-        await self._writer.do(lambda: self._unlink(paths))
+        if paths:
+            await self._writer.do(lambda: self._unlink(paths))
 
     def _drop(self, sha256: str) -> list[Path]:
         """Forget a blob; where it lies: a result that became a state, or was sent on, lies in both places."""
@@ -136,6 +150,11 @@ class RunBlobs:
         self._small.pop(sha256, None)
         for link in self._links.pop(sha256, ()):
             link.transfers.withdraw(sha256)
+        if sha256 in self._unwritten:
+            self._unwritten.discard(sha256)
+            self._results.discard(sha256)
+            self._taken.discard(sha256)
+            return []
         places = [self._store.path(sha256)] if sha256 in self._taken else []
         if sha256 in self._results:
             places.append(self._folder.inbox / sha256)

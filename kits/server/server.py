@@ -43,7 +43,14 @@ class Server:
     """One server, alive between `start` and `close`."""
 
     def __init__(
-        self, workspace: Workspace, kit: ServerKit, *, launcher: Launcher, scheduler: Scheduler, timers: Timers | None = None
+        self,
+        workspace: Workspace,
+        kit: ServerKit,
+        *,
+        launcher: Launcher,
+        scheduler: Scheduler,
+        timers: Timers | None = None,
+        near: dict[str, Path] | None = None,
     ) -> None:
         self.workspace = workspace
         self.kit = kit
@@ -52,6 +59,7 @@ class Server:
         self._launcher = launcher
         self._scheduler = scheduler
         self._timers = timers or Timers()
+        self._near = near
         self._undo = AsyncExitStack()
         self._tasks = Tasks("server")
 
@@ -80,7 +88,7 @@ class Server:
         self.jobs = Jobs(self.workspace, self.kit, table, self.runs)
         self.term = self._next_term()
         identity = Identity(self.kit.project, "server", self.kit.name)
-        self.acceptor = Acceptor(identity, handler=SiteEvents(self), intake=Intake(self.writer), timers=self._timers)
+        self.acceptor = Acceptor(identity, handler=SiteEvents(self), intake=Intake(self.writer, near=self._near), timers=self._timers)
         self.acceptor.term = self.term
         self.commands = Commands(self)
         self.questions = Questions(self.sites)
@@ -155,7 +163,7 @@ class Server:
         job_id, folder = dispatched.job.id, dispatched.prepared.folder
         run_folder = self.workspace.run(job_id).create()
         self._deploy_here(folder, run_folder.app)
-        durability = folder.meta.durability or self.kit.durability
+        durability = folder.meta.durability or "process"
         store = BlobStore(self.workspace.blobs / job_id)
         store.folder.mkdir(parents=True, exist_ok=True)
         services = RunServices(
@@ -164,7 +172,7 @@ class Server:
         )  # fmt: skip
         run = ServerRun(job_id, tuple(sorted(dispatched.tokens)), self.term)
         journal = Journal(self.workspace.run_journal(job_id, self.term), self.writer, durability=durability)
-        blobs = RunBlobs(store, run_folder, self.writer)
+        blobs = RunBlobs(store, run_folder, self.writer, writes_small=durability != "none")
         program = self.runs[job_id] = ServerRunProgram(services, run, folder.meta, run_folder, journal, blobs)
         run.connected.update(site for site in self.sites() if site in run.sites)
         self.jobs.change(job_id, Status.RUNNING)

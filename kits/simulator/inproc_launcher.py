@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-
-import numpy as np
+from collections.abc import Callable
 
 from ...kernel.messages import Message, encode
 from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
@@ -18,26 +13,35 @@ from ..handover.messages import Kept, job_codec
 from ..job.mailbox import Mailbox
 from ..job.server_job import ServerJob
 from ..job.site_job import SiteJob
+from .generators import Generators
 
 Strike = Callable[[Callable[[], bool]], object]
 """Raises RunAborted on the main thread if the function, asked there, says so."""
 
 
-class InprocLauncher(Launcher):
-    """Hands the work of every job to one mailbox; whoever pumps it runs the jobs. Made on the supervisors' event loop.
+class MainThread:
+    """Where all job code runs: whoever pumps its mailbox.
 
     Args:
         strike: what SIGTERM does to job code.
     """
 
-    def __init__(self, mailbox: Mailbox, strike: Strike) -> None:
-        self._mailbox = mailbox
-        self._strike = strike
+    def __init__(self, strike: Strike) -> None:
+        self.strike = strike
+        self.generators = Generators()
+        self.mailbox = Mailbox(after=self.generators.give_back)
+
+
+class InprocLauncher(Launcher):
+    """Hands the work of every job to one thread. Made on the supervisors' event loop."""
+
+    def __init__(self, main: MainThread) -> None:
+        self._main = main
         self._handles: list[_Handle] = []
         self._has_given_up = False
 
     async def launch(self, spec: LaunchSpec) -> JobHandle:
-        handle = _Handle(spec, self._mailbox, self._strike)
+        handle = _Handle(spec, self._main)
         self._handles.append(handle)
         if self._has_given_up:
             handle.leave()
@@ -53,12 +57,12 @@ class InprocLauncher(Launcher):
 class _Handle(JobHandle):
     """A job beside its supervisor. It cannot be killed; SIGTERM interrupts its code; SIGKILL, too, and leaves it behind."""
 
-    def __init__(self, spec: LaunchSpec, mailbox: Mailbox, strike: Strike) -> None:
+    def __init__(self, spec: LaunchSpec, main: MainThread) -> None:
         self.pid = 0
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._strike = strike
-        self.channel: _Channel = _Channel(spec, mailbox, self.leave)
+        self._strike = main.strike
+        self.channel: _Channel = _Channel(spec, main, self.leave)
 
     async def wait(self) -> str:
         await self._ended.wait()
@@ -80,14 +84,15 @@ class _Handle(JobHandle):
 class _Channel(Connection):
     """The supervisor's end of the channel; the other end are calls on the main thread."""
 
-    def __init__(self, spec: LaunchSpec, mailbox: Mailbox, leave: Callable[[], None]) -> None:
+    def __init__(self, spec: LaunchSpec, main: MainThread, leave: Callable[[], None]) -> None:
         self.local, self.peer = "supervisor", f"inproc job {spec.run_id}/{spec.name}"
-        self._mailbox = mailbox
+        self._mailbox = main.mailbox
+        self._generators = main.generators
         self._leave = leave
         self._said: asyncio.Queue[Frame | None] = asyncio.Queue()
         self._is_site = spec.role == "site"
         sender = _Sender(asyncio.get_running_loop(), self._said)
-        self.job: ServerJob | SiteJob = SiteJob(sender, mailbox, may_drive=False) if self._is_site else ServerJob(sender, mailbox)
+        self.job: ServerJob | SiteJob = SiteJob(sender, main.mailbox, may_drive=False) if self._is_site else ServerJob(sender, main.mailbox)
 
     async def send(self, *parts: Frame) -> None:
         message, body = job_codec.decode(b"".join(parts))
@@ -99,8 +104,11 @@ class _Channel(Connection):
     def _deliver(self, message: Message, body: bytes) -> None:
         if self._is_over():
             return
-        with generators_preserved() if self._is_site else nullcontext():
-            self.job.on(message, body)
+        if self._is_site:
+            self._generators.lend()
+        else:
+            self._generators.give_back()
+        self.job.on(message, body)
         if self._is_over():
             self._leave()
 
@@ -138,18 +146,3 @@ class _Sender:
 
     def send(self, message: Message, *body: bytes | memoryview) -> None:
         self._loop.call_soon_threadsafe(self._said.put_nowait, b"".join((encode(message), *body)))
-
-
-@contextmanager
-def generators_preserved() -> Iterator[None]:
-    """A site's task runs in the middle of the server's workflow: it must not draw from that one's generators."""
-    torch = sys.modules.get("torch")
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the old interface is what user code draws from
-    torch_state = torch.random.get_rng_state() if torch is not None else None
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-        if torch is not None and torch_state is not None:
-            torch.random.set_rng_state(torch_state)

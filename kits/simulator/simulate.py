@@ -21,14 +21,13 @@ from ...components.resources.unlimited import AlwaysYes
 from ...components.schedulers.fifo import FifoScheduler
 from ...kernel.context import RunAborted
 from ...kernel.errors import CommandLineError
-from ..job.mailbox import Mailbox
 from ..protocol.answers import JobReport
 from ..server.server import Server
 from ..site.site import Site
 from ..workspace.folders import Workspace
 from ..workspace.job_folder import read_job
 from ..workspace.kit import ServerKit, SiteKit
-from .inproc_launcher import InprocLauncher
+from .inproc_launcher import InprocLauncher, MainThread
 from .interruption import Interruption
 
 PROJECT = "simulation"
@@ -96,13 +95,13 @@ class _Simulation:
         self._sites = sites
         self._seed = seed
         self._watch = watch
-        self._mailbox = Mailbox()
         self._report: JobReport
         self._error: BaseException | None = None
         self._is_over = False
         self._abort: Callable[[], object] = lambda: None
         self._give_up: Callable[[], object] = lambda: None
         self._interruption = Interruption(self._interrupted)
+        self._main = MainThread(self._interruption.strike)
 
     def run(self) -> JobReport:
         """The job code runs in here, on the calling thread."""
@@ -129,7 +128,7 @@ class _Simulation:
     def _pump(self) -> None:
         while not self._is_over:
             try:
-                self._mailbox.pump()
+                self._main.mailbox.pump()
             except RunAborted:  # it hit where one piece of job code ended and the next had not begun
                 continue
 
@@ -138,22 +137,23 @@ class _Simulation:
             asyncio.run(self._federate())
         except BaseException as exc:  # noqa: BLE001  # whatever it is, the calling thread raises it
             self._error = exc
-        self._mailbox.post(self._leave)
+        self._main.mailbox.post(self._leave)
 
     def _leave(self) -> None:
         self._is_over = True
 
     async def _federate(self) -> None:
-        launcher = InprocLauncher(self._mailbox, self._interruption.strike)
+        launcher = InprocLauncher(self._main)
         self._give_up = launcher.give_up
+        near: dict[str, Path] = {}
         address = f"inproc://simulation-{id(self)}"
         async with AsyncExitStack() as stack:
             kit = ServerKit(project=PROJECT, listen=address, admin_listen=address, durability="none")  # it never goes on: it begins anew
-            server = Server(self._workspace("server"), kit, launcher=launcher, scheduler=FifoScheduler())
+            server = Server(self._workspace("server"), kit, launcher=launcher, scheduler=FifoScheduler(), near=near)
             await stack.enter_async_context(server)
             for name in self._sites:
                 site_kit = SiteKit(project=PROJECT, name=name, endpoints=[address])
-                site = Site(self._workspace(name), site_kit, launcher=launcher, resources=AlwaysYes())
+                site = Site(self._workspace(name), site_kit, launcher=launcher, resources=AlwaysYes(), near=near)
                 await stack.enter_async_context(site)
             await server.wait_for_sites(len(self._sites))
             self._report = await self._run_job(server)

@@ -8,6 +8,7 @@ task that runs again starts from it.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,32 +43,44 @@ class Parts:
     state_inline: bytes | None = None
 
 
-class Outbox:
-    """The results of one run that have no verdict yet. Methods that touch the disk run on the writer thread."""
+@dataclass(frozen=True)
+class State:
+    """A site's state: its bytes if it is small, else the file it lies in."""
 
-    def __init__(self, folder: Path, out: Path) -> None:
+    payload: Payload
+    meta: bytes
+    inline: bytes | None
+    path: Path
+
+
+class Outbox:
+    """The results of one run that have no verdict yet.
+
+    Args:
+        folder: where they lie.
+        out: where the job process hands over from.
+        is_durable: small ones are written down, too; without that (durability "none") they are only in memory.
+    """
+
+    def __init__(self, folder: Path, out: Path, *, is_durable: bool = True) -> None:
         self._folder = folder
         self._out = out
+        self._is_durable = is_durable
         folder.mkdir(parents=True, exist_ok=True)
-        self._kept: dict[str, Kept] = {}
-        for path in folder.glob("*.json"):
-            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
-            self._kept[kept.task_id] = kept
-        self._number = max((kept.number for kept in self._kept.values()), default=0)
-        self._state: tuple[Payload, bytes, Path] | None = None
-        self._states: set[str] = set()
-        """Released tasks whose state was current then: the last of them may still be."""
-        self._find_state()
-
-    def _find_state(self) -> None:
-        for kept in sorted(self._kept.values(), key=lambda kept: kept.number):
-            if kept.state is not None:
-                self._state = (kept.state, kept.state_meta, self._file(kept.task_id, "state"))
+        found = [msgspec.json.decode(path.read_bytes(), type=Kept) for path in folder.glob("*.json")]
+        self._kept = {kept.task_id: kept for kept in sorted(found, key=lambda kept: kept.number)}
+        self._inline: dict[str, bytes] = {}
+        self._number = max((kept.number for kept in found), default=0)
+        self._old_states: set[Path] = set()
+        self.state: State | None = None
+        """The site's current state."""
+        for kept in self._kept.values():
+            self._set_state(kept, None)
 
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._kept
 
-    def __iter__(self) -> object:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._kept)
 
     def get(self, task_id: str) -> Kept:
@@ -75,13 +88,18 @@ class Outbox:
         return self._kept[task_id]
 
     def result_path(self, task_id: str) -> Path:
-        """Where a result's blob lies."""
+        """Where a large result lies."""
         return self._file(task_id, "result")
 
-    @property
-    def state(self) -> tuple[Payload, bytes, Path] | None:
-        """The site's current state: payload, meta and file."""
-        return self._state
+    def result_bytes(self, task_id: str) -> bytes:
+        """A small result."""
+        if task_id not in self._inline:
+            self._inline[task_id] = self.result_path(task_id).read_bytes()
+        return self._inline[task_id]
+
+    def needs_disk(self, payload: Payload | None, state: Payload | None) -> bool:
+        """Whether `put` of these has to touch the disk, and so belongs on the writer thread."""
+        return self._is_durable or any(one is not None and not one.is_inline for one in (payload, state))
 
     def put(self, task_id: str, payload: Payload | None, failure: Failure | None, state: Payload | None, parts: Parts) -> Kept:
         """Keep a result; when this returns it is committed.
@@ -90,37 +108,43 @@ class Outbox:
             HandoverRefused: what the job handed over is not a plain file of its own.
         """
         if payload is not None:
-            self._place(task_id, "result", payload, parts.inline)
+            self._place(self._file(task_id, "result"), payload, parts.inline)
         if state is not None:
-            self._place(task_id, "state", state, parts.state_inline)
+            self._place(self._file(task_id, "state"), state, parts.state_inline)
         self._number += 1
         kept = Kept(task_id, self._number, payload, parts.meta, failure, state, parts.state_meta)
-        atomic_write(self._file(task_id, "json"), msgspec.json.encode(kept))
+        if self._is_durable:
+            atomic_write(self._file(task_id, "json"), msgspec.json.encode(kept))
         self._kept[task_id] = kept
-        if state is not None:
-            self._state = (state, parts.state_meta, self._file(task_id, "state"))
+        if parts.inline is not None:
+            self._inline[task_id] = parts.inline
+        self._set_state(kept, parts.state_inline)
         return kept
 
-    def release(self, task_id: str) -> None:
-        """A verdict was heard: forget the result. The current state stays, and so does its file."""
+    def release(self, task_id: str) -> list[Path]:
+        """A verdict was heard: forget the result. What is returned is to be unlinked; the current state's file is not among it."""
         kept = self._kept.pop(task_id, None)
-        if kept is None:
-            return
-        self._file(task_id, "json").unlink(missing_ok=True)
-        self._file(task_id, "result").unlink(missing_ok=True)
-        if kept.state is not None:
-            self._states.add(task_id)
-        current = self._state[2].stem if self._state is not None else ""
-        for old in self._states - {current}:
-            self._file(old, "state").unlink(missing_ok=True)
-        self._states &= {current}
+        self._inline.pop(task_id, None)
+        if kept is None or not self.needs_disk(kept.payload, kept.state):
+            return []
+        old, self._old_states = self._old_states, set()
+        return [self._file(task_id, "json"), self._file(task_id, "result"), *old]
 
-    def _place(self, task_id: str, suffix: str, payload: Payload, inline: bytes | None) -> None:
-        target = self._file(task_id, suffix)
-        if inline is not None:
-            write_plain(target, inline)
-        else:
+    def _set_state(self, kept: Kept, inline: bytes | None) -> None:
+        if kept.state is None:
+            return
+        if self.state is not None:
+            self._old_states.add(self.state.path)
+        path = self._file(kept.task_id, "state")
+        if inline is None and kept.state.is_inline:
+            inline = path.read_bytes()
+        self.state = State(kept.state, kept.state_meta, inline, path)
+
+    def _place(self, target: Path, payload: Payload, inline: bytes | None) -> None:
+        if inline is None:
             take(self._out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
+        elif self._is_durable:
+            write_plain(target, inline)
 
     def _file(self, task_id: str, suffix: str) -> Path:
         return self._folder / f"{task_id}.{suffix}"

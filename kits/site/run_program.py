@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from ...kernel.errors import Failure, SundogError
@@ -56,7 +57,7 @@ class SiteRunProgram:
         self._start = start
         self._meta = meta
         self._environment = environment
-        self._outbox = Outbox(outbox, folder.out)
+        self._outbox = Outbox(outbox, folder.out, is_durable=meta.get("durability") != "none")
         self._process: JobProcess | None = None
         self._has_state = False
         """Whether the job process that runs now was given the site's state."""
@@ -169,13 +170,13 @@ class SiteRunProgram:
         if self._outbox.state is None or self._has_state:
             return None, []
         self._has_state = True
-        payload, meta, path = self._outbox.state
-        if payload.is_inline:
-            return payload, [meta, path.read_bytes()]
-        link = self.folder.inbox / f"state.{payload.sha256}"
+        state = self._outbox.state
+        if state.inline is not None:
+            return state.payload, [state.meta, state.inline]
+        link = self.folder.inbox / f"state.{state.payload.sha256}"
         link.unlink(missing_ok=True)
-        link.hardlink_to(path)
-        return Payload(payload.meta_bytes, payload.sha256, payload.size_bytes, link.name), [meta]
+        link.hardlink_to(state.path)
+        return msgspec.structs.replace(state.payload, name=link.name), [state.meta]
 
     async def _keep_checkpoint(self, message: job.Checkpoint, body: bytes) -> None:
         meta, inline = split_body([message.payload], body)[0]
@@ -190,15 +191,19 @@ class SiteRunProgram:
 
     async def _keep(self, action: ev.Keep) -> None:
         """Keep it; if that cannot be, keep why; if not even that, this site's part is over."""
-        result, put = action.result, self._outbox.put
+        result = action.result
         try:
             parts = _parts(result, action.body)
-            await self._services.writer.do(partial(put, result.task_id, result.payload, result.failure, result.state, parts))
+            put = partial(self._outbox.put, result.task_id, result.payload, result.failure, result.state, parts)
+            if self._outbox.needs_disk(result.payload, result.state):
+                await self._services.writer.do(put)
+            else:
+                put()
         except (SundogError, OSError) as exc:
             failure = Failure.of(exc, site=self._services.name)
             log.warning("result_not_kept", run=self.run.run, task=result.task_id, code=failure.code, error=failure.what)
             try:
-                await self._services.writer.do(partial(put, result.task_id, None, failure, None, Parts()))
+                await self._services.writer.do(partial(self._outbox.put, result.task_id, None, failure, None, Parts()))
             except OSError:
                 self._services.link().send(SiteFailed(self.run.run, failure))
                 return
@@ -212,11 +217,10 @@ class SiteRunProgram:
             link.send(Offer(self.run.run, task_id, None, kept.failure))
             return
         payload = Payload(kept.payload.meta_bytes, kept.payload.sha256, kept.payload.size_bytes)
-        path = self._outbox.result_path(task_id)
         if payload.is_inline:
-            link.send(Offer(self.run.run, task_id, payload), kept.meta, path.read_bytes())
+            link.send(Offer(self.run.run, task_id, payload), kept.meta, self._outbox.result_bytes(task_id))
             return
-        link.transfers.offer(payload.sha256, path, payload.size_bytes)
+        link.transfers.offer(payload.sha256, self._outbox.result_path(task_id), payload.size_bytes)
         link.send(Offer(self.run.run, task_id, payload), kept.meta)
 
     def _forget(self, action: ev.Forget) -> None:
@@ -224,9 +228,11 @@ class SiteRunProgram:
         kept = self._outbox.get(action.task_id)
         if kept.payload is not None:
             self._services.link().transfers.withdraw(kept.payload.sha256)
-        self._services.writer.post(partial(self._outbox.release, action.task_id))
+        paths = self._outbox.release(action.task_id)
         if action.model_sha256:
-            self._services.writer.post(partial((self.folder.inbox / action.model_sha256).unlink, missing_ok=True))
+            paths.append(self.folder.inbox / action.model_sha256)
+        if paths:
+            self._services.writer.post(partial(_unlink, paths))
 
     async def _fetch(self, task: TaskFor) -> None:
         payload = task.payload
@@ -264,6 +270,11 @@ class SiteRunProgram:
         self._services.on_end(self.run.run)
         self.ended.set()
         await self._tasks.close()
+
+
+def _unlink(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _parts(result: job.ResultFor, body: bytes) -> Parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Self
 
 import msgspec
@@ -41,7 +42,14 @@ class Site:
     """One site, alive between `start` and `close`."""
 
     def __init__(
-        self, workspace: Workspace, kit: SiteKit, *, launcher: Launcher, resources: ResourceManager, timers: Timers | None = None
+        self,
+        workspace: Workspace,
+        kit: SiteKit,
+        *,
+        launcher: Launcher,
+        resources: ResourceManager,
+        timers: Timers | None = None,
+        near: dict[str, Path] | None = None,
     ) -> None:
         self.workspace = workspace
         self.kit = kit
@@ -49,6 +57,7 @@ class Site:
         self._launcher = launcher
         self._resources = resources
         self._timers = timers or Timers()
+        self._near = near
         self._deployed: dict[str, dict[str, Any]] = {}
         self._deploying: dict[str, asyncio.Task[None]] = {}
         self._tokens: dict[str, str] = {}
@@ -76,7 +85,8 @@ class Site:
         self._undo.enter_context(posix.WorkspaceLock(self.workspace.lock))
         self.writer = await self._undo.enter_async_context(Writer())
         identity = Identity(self.kit.project, "site", self.kit.name)
-        self._dialer = Dialer(identity, self.kit.endpoints, handler=ServerEvents(self), intake=Intake(self.writer), timers=self._timers)
+        intake = Intake(self.writer, near=self._near)
+        self._dialer = Dialer(identity, self.kit.endpoints, handler=ServerEvents(self), intake=intake, timers=self._timers)
         self._dialer.term_seen = self._term_seen()
         self._tasks.start(self._dialer.run())
         log.info("site_ready", name=self.kit.name, endpoints=" ".join(self.kit.endpoints))

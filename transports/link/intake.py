@@ -76,10 +76,13 @@ class Intake:
     Args:
         writer: the one thread that touches the disk.
         free_bytes: tells how much a folder's file system has left; runs in the writer.
+        near: what is offered by whom this process plays itself (the simulator), key → file; shared by their intakes.
+            Such a file is not copied but given a second name, and its hash is believed.
     """
 
-    def __init__(self, writer: Writer, *, free_bytes: Callable[[Path], int] = _free_bytes) -> None:
+    def __init__(self, writer: Writer, *, free_bytes: Callable[[Path], int] = _free_bytes, near: dict[str, Path] | None = None) -> None:
         self.writer = writer
+        self.near = near
         self.streams = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
         self.downloads = Share(DOWNLOADS_BYTES, least=64 * 1024, most=STREAM_CREDIT_BYTES)
         self.uploads = Share(UPLOADS_BYTES, least=128 * 1024, most=2 * 1024 * 1024)

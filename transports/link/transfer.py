@@ -60,10 +60,14 @@ class Transfers:
     def offer(self, key: str, path: Path, size_bytes: int) -> None:
         """Let the peer get this file under this key until it is withdrawn; a stream's size is that at each Get."""
         self._offers[key] = Offer(path, None if key.startswith(STREAM) else size_bytes)
+        if self._intake.near is not None and not key.startswith(STREAM):
+            self._intake.near[key] = path
 
     def withdraw(self, key: str) -> None:
         """Answer no more Gets for this key; one under way goes on. Fine when it was not offered."""
         self._offers.pop(key, None)
+        if self._intake.near is not None:
+            self._intake.near.pop(key, None)
 
     async def fetch(self, key: str, size_bytes: int, target: Path, *, progress: Progress | None = None) -> int:
         """Get what has this key from the peer; the size of the file, which has its name when this returns.
@@ -87,6 +91,8 @@ class Transfers:
         file = PartFile(target, "" if key.startswith(STREAM) else key, size_bytes)
         writer = self._intake.writer
         async with self._intake.turn(target), AsyncExitStack() as undo:
+            if await self._is_near(key, target):
+                return size_bytes
             undo.callback(lambda: writer.post(file.close))
             if not await writer.do(file.open):
                 return size_bytes
@@ -96,6 +102,11 @@ class Transfers:
             await undo.enter_async_context(self._intake.space(target.parent, missing))
             await self._fill(file, key, size_bytes, progress)
         return file.written_bytes
+
+    async def _is_near(self, key: str, target: Path) -> bool:
+        """Whether the file was in this process's own hands, and has a second name now."""
+        source = self._intake.near.get(key) if self._intake.near is not None else None
+        return source is not None and await self._intake.writer.do(lambda: _named_again(source, target))
 
     async def _fill(self, file: PartFile, key: str, size_bytes: int, progress: Progress | None) -> None:
         """Get what is missing until it is right; once more from the beginning if the hash is wrong."""
@@ -197,3 +208,14 @@ class Transfers:
         if download is None:
             raise BrokenTransfer(f"this side asked for no transfer numbered {number}")
         return download
+
+
+def _named_again(source: Path, target: Path) -> bool:
+    """False if it cannot be: on another file system, or gone; then it is fetched like any other."""
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        return True
+    except OSError:
+        return False
+    return True

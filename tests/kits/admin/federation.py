@@ -14,9 +14,8 @@ from sundog.components.schedulers.fifo import FifoScheduler
 from sundog.kernel.operator_roles import ResourceManager
 from sundog.kits.admin.loop_thread import LoopThread
 from sundog.kits.admin.session import Session
-from sundog.kits.job.mailbox import Mailbox
 from sundog.kits.server.server import Server
-from sundog.kits.simulator.inproc_launcher import InprocLauncher
+from sundog.kits.simulator.inproc_launcher import InprocLauncher, MainThread
 from sundog.kits.site.site import Site
 from sundog.kits.workspace.folders import Workspace
 from sundog.kits.workspace.kit import AdminKit, ServerKit, SiteKit, write_kit
@@ -35,11 +34,12 @@ class Federation:
         self.loop = LoopThread("federation")
         self.sites: dict[str, Site] = {}
         self.sessions: list[Session] = []
-        self.mailbox = Mailbox()
+        main = MainThread(strike=lambda _: None)
+        self.mailbox = main.mailbox
         self._is_over = False
         self._pump = threading.Thread(target=self._run_jobs, name="jobs")
         self._pump.start()
-        self._launcher = InprocLauncher(self.mailbox, strike=lambda _: None)
+        self._launcher = InprocLauncher(main)
         kit = ServerKit(project=PROJECT, listen=wire, admin_listen=wire)
         self.server = Server(self._workspace("server"), kit, launcher=self._launcher, scheduler=FifoScheduler(max_jobs=1))
 
