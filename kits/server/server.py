@@ -12,9 +12,10 @@ import msgspec
 import structlog
 
 from ...kernel.operator_roles import Launcher, Scheduler
-from ...kernel.transport import Listener
+from ...kernel.transport import Connection, Listener
 from ...transports.endpoints import listen
-from ...transports.link import Acceptor, Identity, Intake, Link, Timers, Writer
+from ...transports.link import Acceptor, Hello, Identity, Intake, Link, Timers, Writer
+from ...transports.link.refusals import TooManySites
 from ..protocol.messages import Command
 from ..protocol.records import RunFinished, Status
 from ..supervisor.tasks import Tasks
@@ -88,7 +89,8 @@ class Server:
         self.jobs = Jobs(self.workspace, self.kit, table, self.runs)
         self.term = self._next_term()
         identity = Identity(self.kit.project, "server", self.kit.name)
-        self.acceptor = Acceptor(identity, handler=SiteEvents(self), intake=Intake(self.writer, near=self._near), timers=self._timers)
+        intake = Intake(self.writer, near=self._near)
+        self.acceptor = Acceptor(identity, handler=SiteEvents(self), intake=intake, admit=self._admit, timers=self._timers)
         self.acceptor.term = self.term
         self.commands = Commands(self)
         self.questions = Questions(self.sites)
@@ -141,6 +143,12 @@ class Server:
         """The sites that are connected, by name."""
         links = (link for link in self.acceptor.links.values() if link.peer.role == "site" and link.is_up)
         return {link.peer.name: link for link in sorted(links, key=lambda link: link.peer.name)}
+
+    def _admit(self, hello: Hello, _connection: Connection) -> None:
+        """Raises: TooManySites."""
+        others = self.sites().keys() - {hello.name}
+        if hello.role == "site" and len(others) >= self.kit.limits.max_sites:
+            raise TooManySites(f"{len(others)} sites are linked, the limit is {self.kit.limits.max_sites}")
 
     def runs_with(self, site: str) -> list[ServerRunProgram]:
         """The runs that a site takes part in."""

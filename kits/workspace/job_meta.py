@@ -95,8 +95,6 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How many threads numeric libraries use in a job process; results depend on it bit for bit."""
     durability: Literal["none", "process", "disk"] | None = None
     """What the run survives: nothing, kill -9, a power cut; left out: what the server's kit says."""
-    record: Literal["needed", "full"] = "needed"
-    """full: keep results and models of closed steps for replay."""
 
     @property
     def sites(self) -> tuple[str, ...] | None:

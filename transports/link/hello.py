@@ -22,6 +22,7 @@ from .refusals import (
     Refused,
     RefusedOtherwise,
     StaleTerm,
+    TooManySites,
     UnknownPeer,
     WrongProject,
     WrongVersion,
@@ -36,7 +37,7 @@ Version = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 Term = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 _REASONS = {
-    kind.code: kind for kind in (BadHello, WrongProject, WrongVersion, UnknownPeer, DuplicateInstance, StaleTerm, NotServing)
+    kind.code: kind for kind in (BadHello, WrongProject, WrongVersion, UnknownPeer, DuplicateInstance, StaleTerm, NotServing, TooManySites)
 }  # fmt: skip
 
 

@@ -109,6 +109,18 @@ class NotServing(Refused):
         """The grant that names the server which is serving, if this one knows it."""
 
 
+class TooManySites(Refused):
+    """The server has as many sites as it takes.
+
+    Cause: `limits.max_sites` in the server's kit.
+
+    Cure: raise it, or stop a site that is not needed; this one goes on trying.
+    """
+
+    code = "SD-2130"
+    is_lasting = False
+
+
 class RefusedOtherwise(Refused):
     """The other side refuses this link for a reason that this program does not know.
 
