@@ -43,10 +43,11 @@ class ProcessLauncher(Launcher):
         ours, theirs = socket.socketpair()
         with theirs, (spec.folder / "log.txt").open("ab") as log:
             # The run's id stands last on the command line, so that `ps` shows whose process it is.
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1", **spec.environment}
             arguments = [str(theirs.fileno()), spec.role, str(os.getpid()), spec.name, spec.run_id]
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-m", JOB_MODULE, *arguments, stdin=DEVNULL, stdout=log, stderr=STDOUT,
-                cwd=spec.folder, env={**os.environ, **spec.environment}, pass_fds=[theirs.fileno()], start_new_session=True,
+                cwd=spec.folder, env=environment, pass_fds=[theirs.fileno()], start_new_session=True,
             )  # fmt: skip
         return ChildProcess(process, ours)
 

@@ -18,6 +18,7 @@ from ...transports.link import Timers
 from ..protocol.answers import AbortedJob, JobList, JobReport, Problem, ServerStatus, SitesStatus
 from ..protocol.requests import AbortJob, CheckStatus, GetJobReport, ListJobs, Request, Seen, WatchJob
 from ..workspace.kit import AdminKit, read_kit
+from ..workspace.log import keep_quiet
 from .answers import DownloadedJob, Waited
 from .connection import AdminConnection, NotAdmitted, NotSent, OutcomeUnknown, SessionClosed
 from .exchange import Exchange
@@ -81,6 +82,7 @@ class Session:
     """
 
     def __init__(self, kit: str | Path, *, timeout: float = 30.0, thread: LoopThread | None = None, timers: Timers | None = None) -> None:
+        keep_quiet()
         self.folder = Path(kit).expanduser().absolute()
         self.kit, self.notes = read_kit(self.folder, AdminKit)
         self._timeout = timeout

@@ -24,6 +24,7 @@ from ...kernel.messages import Message, encode
 from ...kernel.transport import MAX_FRAME_BYTES
 from ...transports.stream import StreamConnection
 from ..handover.messages import job_codec
+from ..workspace.log import start_job_logging
 from ..workspace.posix import die_with_parent
 from .mailbox import Mailbox
 from .server_job import ServerJob
@@ -86,6 +87,7 @@ def main(arguments: list[str]) -> int:
     """Run one job process: arguments are the descriptor, the role and the parent's pid."""
     descriptor, role, parent = int(arguments[0]), arguments[1], int(arguments[2])
     die_with_parent(parent)
+    start_job_logging()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which ends us in order
     signal.signal(signal.SIGTERM, _raise_aborted)
     mailbox = Mailbox()

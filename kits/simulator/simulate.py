@@ -27,6 +27,7 @@ from ..site.site import Site
 from ..workspace.folders import Workspace
 from ..workspace.job_folder import read_job
 from ..workspace.kit import ServerKit, SiteKit
+from ..workspace.log import keep_quiet
 from .inproc_launcher import InprocLauncher, MainThread
 from .interruption import Interruption
 
@@ -66,6 +67,7 @@ def simulate(
         JobRefused, NoJob: the folder is no valid job.
         KeyboardInterrupt: after Ctrl-C (or SIGTERM, SIGHUP), when the job has been aborted.
     """
+    keep_quiet()
     folder = read_job(Path(job))
     names = _site_names(folder.meta.sites, sites)
     reason = folder.meta.waits_for(names)

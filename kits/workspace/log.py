@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -28,6 +28,12 @@ MAX_VALUE_CHARACTERS = 2000
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _FIRST = ("timestamp", "level", "event", "exception")
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
 _TRACE_MARK = "\n    | "
 
 
@@ -63,21 +69,39 @@ def start_command_logging() -> None:
     _start([logging.StreamHandler(sys.stderr)], "error")
 
 
+def start_job_logging() -> None:
+    """In a job process our own lines go to stdout, which is the run's log.txt; the job's code may set up `logging` as it likes.
+
+    Raises:
+        LogSettingRefused: as above.
+    """
+    level = _setting(LEVEL_VARIABLE, _LEVELS, "info").upper()
+    _print_lines(sys.stdout, level)
+
+
+def keep_quiet() -> None:
+    """In somebody's script or notebook only warnings are told, on stderr; a program that has configured structlog decides itself."""
+    if not structlog.is_configured():
+        _print_lines(sys.stderr, "WARNING")
+
+
+def _print_lines(file: TextIO, level: str) -> None:
+    structlog.configure(
+        processors=[*_SHARED, as_text],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file),
+    )
+
+
 def _start(handlers: list[logging.Handler], default_level: str) -> None:
     level = _setting(LEVEL_VARIABLE, _LEVELS, default_level).upper()
     as_json = _setting(FORMAT_VARIABLE, ("text", "json"), "text") == "json"
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
+        foreign_pre_chain=_SHARED,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _as_json if as_json else as_text],
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
     )

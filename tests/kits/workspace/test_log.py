@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from sundog.kits.workspace.log import FILE_COUNT, LogSettingRefused, as_text, start_logging, stop_logging
+from sundog.kits.workspace.log import FILE_COUNT, LogSettingRefused, as_text, keep_quiet, start_logging, stop_logging
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +128,16 @@ def test_starting_again_does_not_double_lines(tmp_path: Path) -> None:
     structlog.get_logger().info("once")
 
     assert (tmp_path / "log.txt").read_text().count("once") == 1
+
+
+def test_a_library_keeps_quiet_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    structlog.reset_defaults()
+    keep_quiet()
+
+    structlog.get_logger().info("link up")
+    structlog.get_logger().warning("no link", address="tcp://localhost:1")
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.endswith("Z warning no link address=tcp://localhost:1\n")
+    structlog.reset_defaults()
