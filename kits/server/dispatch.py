@@ -249,7 +249,7 @@ class Dispatcher:
             deploy = Deploy(dispatched.job.id, {"threads": folder.meta.threads, "durability": folder.meta.durability})
             answer: Deployed = await self._ask(link, deploy, Deployed, DEPLOY_SECONDS, manifest.encode())
         finally:
-            withdraw_folder(link, manifest)
+            withdraw_folder(link, manifest, folder.path_of(app))
         if answer.failure is not None:
             raise DeployFailed(answer.failure)
 

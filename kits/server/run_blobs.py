@@ -52,7 +52,7 @@ class RunBlobs:
         self._unwritten: set[str] = set()
         """Small ones that are only in memory (durability "none")."""
         self._closed = 0
-        self._links: dict[str, set[Link]] = {}
+        self._offered: dict[str, set[tuple[Link, Path]]] = {}
 
     def path(self, payload: Payload) -> Path:
         """Where a blob lies; one that was only in memory is written for it."""
@@ -117,21 +117,23 @@ class RunBlobs:
             LinkClosed: the site is not there; it offers the result again.
             LinkError, RemoteError, OSError: it cannot be had.
         """
-        self._last_used[payload.sha256] = self._closed
-        self._results.add(payload.sha256)
         target = self._folder.inbox / payload.sha256
-        if inline is not None:
-            self._small[payload.sha256] = inline
-            return self._writing(payload, target, inline)
-        if link is not None:
+        if inline is None:
+            if link is None:
+                raise LinkClosed("the site's link is gone")
             await link.transfers.fetch(payload.sha256, payload.size_bytes, target)
+        self._last_used[payload.sha256] = self._closed  # not before it is there: a model may have the same bytes
+        self._results.add(payload.sha256)
+        if inline is None:
             return []
-        raise LinkClosed("the site's link is gone")
+        self._small[payload.sha256] = inline
+        return self._writing(payload, target, inline)
 
     def offer(self, link: Link, payload: Payload) -> None:
         """Let a site get a blob until it goes."""
-        self._links.setdefault(payload.sha256, set()).add(link)
-        link.transfers.offer(payload.sha256, self.path(payload), payload.size_bytes)
+        path = self.path(payload)
+        self._offered.setdefault(payload.sha256, set()).add((link, path))
+        link.transfers.offer(payload.sha256, path, payload.size_bytes)
 
     async def release(self, run: RunState) -> None:
         """A step is closed: let go what only steps before it used."""
@@ -148,8 +150,8 @@ class RunBlobs:
         """Forget a blob; where it lies: a result that became a state, or was sent on, lies in both places."""
         del self._last_used[sha256]
         self._small.pop(sha256, None)
-        for link in self._links.pop(sha256, ()):
-            link.transfers.withdraw(sha256)
+        for link, path in self._offered.pop(sha256, ()):
+            link.transfers.withdraw(sha256, path)
         if sha256 in self._unwritten:
             self._unwritten.discard(sha256)
             self._results.discard(sha256)

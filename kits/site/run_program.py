@@ -227,7 +227,7 @@ class SiteRunProgram:
         """Posted at once, so that it is done before anything of the same name is fetched for the next task."""
         kept = self._outbox.get(action.task_id)
         if kept.payload is not None:
-            self._services.link().transfers.withdraw(kept.payload.sha256)
+            self._services.link().transfers.withdraw(kept.payload.sha256, self._outbox.result_path(action.task_id))
         paths = self._outbox.release(action.task_id)
         if action.model_sha256:
             paths.append(self.folder.inbox / action.model_sha256)

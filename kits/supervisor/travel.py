@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -19,30 +19,34 @@ def offer_folder(link: Link, manifest: Manifest, root: Path) -> None:
         link.transfers.offer(entry.sha256, root / entry.path, entry.size_bytes)
 
 
-def withdraw_folder(link: Link, manifest: Manifest) -> None:
+def withdraw_folder(link: Link, manifest: Manifest, root: Path) -> None:
     """Answer no more Gets for them."""
     for entry in manifest.files:
-        link.transfers.withdraw(entry.sha256)
+        link.transfers.withdraw(entry.sha256, root / entry.path)
 
 
 class FolderOffers:
     """Folders that peers may get, each under a name; a file that several of them have is offered until the last is withdrawn."""
 
     def __init__(self) -> None:
-        self._offered: WeakKeyDictionary[Link, dict[str, list[Manifest]]] = WeakKeyDictionary()
+        self._offered: WeakKeyDictionary[Link, dict[str, list[tuple[Manifest, Path]]]] = WeakKeyDictionary()
 
     def offer(self, link: Link, name: str, manifest: Manifest, root: Path) -> None:
         """Let a peer get the files of one more folder; several may have one name."""
-        self._offered.setdefault(link, {}).setdefault(name, []).append(manifest)
+        self._offered.setdefault(link, {}).setdefault(name, []).append((manifest, root))
         offer_folder(link, manifest, root)
 
     def withdraw(self, link: Link, name: str) -> None:
         """Offer the folders of this name no longer. Fine when there are none."""
         offered = self._offered.get(link, {})
         gone = offered.pop(name, [])
-        still = {entry.sha256 for manifests in offered.values() for manifest in manifests for entry in manifest.files}
-        for entry in (entry for manifest in gone for entry in manifest.files if entry.sha256 not in still):
-            link.transfers.withdraw(entry.sha256)
+        still = {file for folders in offered.values() for folder in folders for file in _files(*folder)}
+        for sha256, path in {file for folder in gone for file in _files(*folder)} - still:
+            link.transfers.withdraw(sha256, path)
+
+
+def _files(manifest: Manifest, root: Path) -> Iterator[tuple[str, Path]]:
+    return ((entry.sha256, root / entry.path) for entry in manifest.files)
 
 
 async def fetch_folder(link: Link, manifest: Manifest, destination: Path, *, progress: Callable[[int], None] = lambda _: None) -> None:

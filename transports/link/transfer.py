@@ -49,7 +49,7 @@ class Transfers:
         self._timers = timers
         self._parity = int(is_dialer)
         self._numbers = itertools.count(1 if is_dialer else 2, 2)
-        self._offers: dict[str, Offer] = {}
+        self._offers: dict[str, list[Offer]] = {}
         self._uploads: dict[int, tuple[Upload, asyncio.Task[None]]] = {}
         self._downloads: dict[int, Download] = {}
         self._gets = asyncio.Semaphore(GETS_AT_ONCE)
@@ -58,16 +58,23 @@ class Transfers:
         return f"{len(self._offers)} offers, {len(self._uploads)} out, {len(self._downloads)} in"
 
     def offer(self, key: str, path: Path, size_bytes: int) -> None:
-        """Let the peer get this file under this key until it is withdrawn; a stream's size is that at each Get."""
-        self._offers[key] = Offer(path, None if key.startswith(STREAM) else size_bytes)
+        """Let the peer get this file under this key until it is withdrawn; a stream's size is that at each Get.
+
+        Equal files may be offered from several places: two runs that begin with the same model.
+        """
+        offer, offers = Offer(path, None if key.startswith(STREAM) else size_bytes), self._offers.setdefault(key, [])
+        if offer not in offers:
+            offers.append(offer)
         if self._intake.near is not None and not key.startswith(STREAM):
             self._intake.near[key] = path
 
-    def withdraw(self, key: str) -> None:
-        """Answer no more Gets for this key; one under way goes on. Fine when it was not offered."""
-        self._offers.pop(key, None)
-        if self._intake.near is not None:
-            self._intake.near.pop(key, None)
+    def withdraw(self, key: str, path: Path) -> None:
+        """Answer no more Gets for this key with this file; one under way goes on. Fine when it was not offered."""
+        others = [offer for offer in self._offers.pop(key, ()) if offer.path != path]
+        if others:
+            self._offers[key] = others
+        if self._intake.near is not None and self._intake.near.get(key) == path:
+            del self._intake.near[key]
 
     async def fetch(self, key: str, size_bytes: int, target: Path, *, progress: Progress | None = None) -> int:
         """Get what has this key from the peer; the size of the file, which has its name when this returns.
@@ -164,12 +171,12 @@ class Transfers:
             raise BrokenTransfer(f"a Get numbered {get.transfer} at {get.offset} with credit {get.credit} cannot be this peer's")
         if len(self._uploads) >= GETS_AT_ONCE:
             raise BrokenTransfer(f"wanted at most {GETS_AT_ONCE} Gets at once, got one more")
-        offer = self._offers.get(get.key)
-        if offer is None:
+        offers = self._offers.get(get.key)
+        if not offers:
             failure = told(UnknownKey(f"{get.key[:100]!r} is not offered to {self._link.peer}"))
             self._link.send(TransferFailed(get.transfer, failure))
             return
-        upload = Upload(get, offer, self._link.carrier, self._intake.uploads)
+        upload = Upload(get, offers[-1], self._link.carrier, self._intake.uploads)
         self._uploads[get.transfer] = upload, self._link.carrier.spawn(self._answer(get.transfer, upload))
 
     async def _answer(self, number: int, upload: Upload) -> None:

@@ -31,7 +31,7 @@ class SiteLink:
 
     def __init__(self, name: str, answer: Callable[[str, Message], None]) -> None:
         self.peer = SimpleNamespace(name=name)
-        self.transfers = SimpleNamespace(offer=lambda *_: None, withdraw=lambda _: None)
+        self.transfers = SimpleNamespace(offer=lambda *_: None, withdraw=lambda *_: None)
         self.heard: list[Message] = []
         self._answer = answer
 

@@ -166,14 +166,30 @@ async def test_a_transfer_survives_ten_cuts(sides: Sides, tmp_path: Path) -> Non
 async def test_what_is_not_offered_cannot_be_got(sides: Sides, tmp_path: Path) -> None:
     server, site = await sides.pair()
     key = offered(site, tmp_path / "result", b"secret")
-    site.transfers.withdraw(key)
-    site.transfers.withdraw(key)
+    site.transfers.withdraw(key, tmp_path / "result")
+    site.transfers.withdraw(key, tmp_path / "result")
 
     with pytest.raises(RemoteError, match=f"'{key}' is not offered to server") as error:
         await server.transfers.fetch(key, 6, tmp_path / "in")
 
     assert error.value.code == "SD-2129"
     assert server.is_up
+
+
+async def test_equal_files_are_offered_until_the_last_is_withdrawn(sides: Sides, tmp_path: Path) -> None:
+    """Two runs that begin with the same model: the end of one must not take it from the other's sites."""
+    server, site = await sides.pair()
+    key = offered(site, tmp_path / "one", b"same")
+    offered(site, tmp_path / "two", b"same")
+    offered(site, tmp_path / "two", b"same")
+
+    site.transfers.withdraw(key, tmp_path / "two")
+    (tmp_path / "two").unlink()
+    await server.transfers.fetch(key, 4, tmp_path / "in")
+    site.transfers.withdraw(key, tmp_path / "one")
+
+    with pytest.raises(RemoteError, match="is not offered"):
+        await server.transfers.fetch(key, 4, tmp_path / "in again")
 
 
 def make_link(path: Path) -> None:
