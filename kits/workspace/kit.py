@@ -28,7 +28,7 @@ class KitRefused(DaemonError):
 
     Cause: it was changed by hand, or made for another program or version; the message lists each mistake with its own code.
 
-    Cure: correct what the lines name, or make the kit anew (`sundog poc`, `sundog provision`).
+    Cure: correct what the lines name, or make the kit anew (`sundog poc`).
     """
 
     code = "SD-5021"
