@@ -259,10 +259,9 @@ class ServerRunProgram:
         self.feed(ev.ResultHere(action.site, action.offer, action.meta, action.inline, time.time()), first)
 
     def _launch(self) -> None:
-        self.folder.renew_out()
         environment = {posix.RUN_VARIABLE: f"{self.run.run}/server", **posix.thread_environment(self.meta.threads)}
         spec = LaunchSpec(self.run.run, "server", "server", self.folder.root, environment)
-        self._process = JobProcess(self._services.launcher, spec, self._start_document(), self._on_message, self._job_ended)
+        self._process = JobProcess(self._services.launcher, spec, self._start_document, self._on_message, self._job_ended)
         self._tasks.start(self._process.run())
 
     def _stop(self, action: ev.StopJob) -> None:
@@ -278,6 +277,7 @@ class ServerRunProgram:
         self._from_job.put_nowait((_JobEnded(how, last_words), b""))  # behind all that it said
 
     def _start_document(self) -> job.StartDocument:
+        self.folder.renew_out()
         committed = {
             name: job.CommittedState(state.step, state.has_state, [str(self.blobs.path(p)) for p in state.payloads], list(state.metas))
             for name, state in self.run.committed.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from ...kernel.operator_roles import Launcher, LaunchSpec
 from ...transports.link.link import Link
 from ...transports.link.writer import Writer
 from ..handover import messages as job
+from ..handover.folders import take
 from ..protocol.messages import Grew, Offer, SiteFailed, StartRun, TaskFor
 from ..supervisor.job_process import JobProcess
 from ..supervisor.tasks import Tasks
@@ -28,6 +30,7 @@ from .outbox import Outbox, Parts
 from .site_run import SiteRun
 
 log = structlog.get_logger()
+METRICS = "metrics.jsonl"
 TASK_GRACE_SECONDS = 2.0
 """How long a task that is to stop may still take."""
 
@@ -118,16 +121,19 @@ class SiteRunProgram:
     # --- the job process ----------------------------------------------------------------------------------------
 
     def _launch(self) -> None:
-        self.folder.renew_out()
         self._has_state = False
         name = self._services.name
         environment = {**self._environment, posix.RUN_VARIABLE: f"{self.run.run}/{name}"}
         spec = LaunchSpec(self.run.run, "site", name, self.folder.root, environment)
-        document = job.StartDocument(
-            self.run.run, "site", name, self._start.sites, self._start.seed, int(self._meta.get("threads", 1)), str(self.folder.root)
-        )
-        self._process = JobProcess(self._services.launcher, spec, document, self._on_job_message, self._job_ended)
+        self._process = JobProcess(self._services.launcher, spec, self._start_document, self._on_job_message, self._job_ended)
         self._tasks.start(self._process.run())
+
+    def _start_document(self) -> job.StartDocument:
+        self.folder.renew_out()
+        threads = int(self._meta.get("threads", 1))
+        return job.StartDocument(
+            self.run.run, "site", self._services.name, self._start.sites, self._start.seed, threads, str(self.folder.root)
+        )
 
     def _on_job_message(self, message: Message, body: memoryview) -> None:
         match message:
@@ -137,8 +143,8 @@ class SiteRunProgram:
                 self.feed(ev.JobAnswered(message, bytes(body)))
             case job.Checkpoint():
                 self._tasks.start(self._keep_checkpoint(message, bytes(body)))
-            case Grew():
-                self._offer_stream(message.stream, message.size)
+            case Grew() if message.stream == METRICS:  # the name comes from the job: no other file is anybody's
+                self._offer_metrics(message.size)
             case _:
                 pass
 
@@ -179,12 +185,20 @@ class SiteRunProgram:
         return msgspec.structs.replace(state.payload, name=link.name), [state.meta]
 
     async def _keep_checkpoint(self, message: job.Checkpoint, body: bytes) -> None:
-        meta, inline = split_body([message.payload], body)[0]
+        """Keep what a trainer wants back if its process dies; what cannot be kept costs nothing but that."""
+        if message.task_id != self.run.working:
+            return
         payload = message.payload
-        if inline is None:
-            name = f"checkpoint.{message.task_id}"
-            await self._services.writer.do(partial((self.folder.out / payload.name).rename, self.folder.inbox / name))
-            payload = Payload(payload.meta_bytes, payload.sha256, payload.size_bytes, name)
+        try:
+            meta, inline = split_body([payload], body)[0]
+            if inline is None:
+                place = self.folder.inbox / f"checkpoint.{message.task_id}"
+                taking = partial(take, self.folder.out, payload.name, place, uid=os.getuid(), size_bytes=payload.size_bytes)
+                await self._services.writer.do(taking)
+                payload = Payload(payload.meta_bytes, payload.sha256, payload.size_bytes, place.name)
+        except (SundogError, OSError) as exc:
+            log.warning("checkpoint_not_kept", run=self.run.run, task=message.task_id, reason=str(exc))
+            return
         self._checkpoint = (message.task_id, payload, meta, inline)
 
     # --- results ------------------------------------------------------------------------------------------------
@@ -246,10 +260,10 @@ class SiteRunProgram:
             return
         self.feed(ev.ModelHere(task.task_id))
 
-    def _offer_stream(self, stream: str, size: int) -> None:
+    def _offer_metrics(self, size: int) -> None:
         link = self._services.link()
-        link.transfers.offer(f"stream:{self.run.run}/{stream}", self.folder.root / stream, size)
-        link.send(Grew(self.run.run, self._services.name, stream, size))
+        link.transfers.offer(f"stream:{self.run.run}/{METRICS}", self.folder.metrics, size)
+        link.send(Grew(self.run.run, self._services.name, METRICS, size))
 
     # --- the end ------------------------------------------------------------------------------------------------
 

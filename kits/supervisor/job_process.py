@@ -36,7 +36,7 @@ class JobProcess:
     Args:
         launcher: starts it.
         spec: what with.
-        document: the first thing it is told.
+        document: makes the first thing it is told, and room for what it hands over; what that raises is a death like any other.
     """
 
     _alive: ClassVar[dict[int, JobHandle]] = {}
@@ -46,19 +46,19 @@ class JobProcess:
         self,
         launcher: Launcher,
         spec: LaunchSpec,
-        document: StartDocument,
+        document: Callable[[], StartDocument],
         on_message: Callable[[Message, memoryview], None],
         on_end: Callable[[str, str], None],
     ) -> None:
         self._launcher = launcher
         self._spec = spec
+        self._document = document
         self._on_message = on_message
         self._on_end = on_end
         self._outgoing: asyncio.Queue[tuple[bytes | memoryview, ...]] = asyncio.Queue()
         self._ended = asyncio.Event()
         self._handle: JobHandle | None = None
         self.pid = 0
-        self.send(Start(document.run), msgspec.msgpack.encode(document))
 
     async def run(self) -> None:
         """Start it and serve it until it has ended; then everything it started is gone too."""
@@ -75,12 +75,13 @@ class JobProcess:
         self._on_end(how, self._last_words())
 
     async def _live(self) -> str:
+        start = (encode(Start(self._spec.run_id)), msgspec.msgpack.encode(self._document()))
         handle = self._handle = await self._launcher.launch(self._spec)
         self.pid = handle.pid
         self._alive[self.pid] = handle
         log.info("job_process_started", run=self._spec.run_id, pid=handle.pid)
         connection = await _connection(handle.channel)
-        talking = [asyncio.create_task(self._send(connection)), asyncio.create_task(self._receive(connection))]
+        talking = [asyncio.create_task(self._send(connection, start)), asyncio.create_task(self._receive(connection))]
         try:
             how = await handle.wait()
             await self._sweep()  # first: what it forked may hold the channel open
@@ -122,8 +123,9 @@ class JobProcess:
             return False
         return True
 
-    async def _send(self, connection: Connection) -> None:
+    async def _send(self, connection: Connection, start: tuple[bytes, ...]) -> None:
         try:
+            await connection.send(*start)
             while True:
                 await connection.send(*await self._outgoing.get())
         except SundogError:

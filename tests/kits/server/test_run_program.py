@@ -128,6 +128,18 @@ async def test_a_job_process_that_cannot_be_started_ends_the_run(tmp_path: Path,
     assert "too many open files" in finished.reason
 
 
+async def test_a_job_process_without_a_place_to_hand_over_from_ends_the_run(tmp_path: Path, writer: Writer) -> None:
+    made = Made(tmp_path, writer, Silent())
+    made.program.folder.out.rmdir()
+    made.program.folder.out.write_text("in the way")
+
+    made.program.begin()
+
+    finished = await made.end()
+    assert finished.status == Status.EXECUTION_EXCEPTION
+    assert "could not be started or served: " in finished.reason
+
+
 @pytest.mark.parametrize("room", [0, 1], ids=["at the first record", "at the last"])
 async def test_a_journal_that_fails_ends_the_run(tmp_path: Path, writer: Writer, room: int) -> None:
     made = Made(tmp_path, writer, Refusing(), room=room)

@@ -83,7 +83,7 @@ class Watched:
         document = say.StartDocument(RUN, "site", "site-1", ["site-1"], 7, 1, str(folder))
         self.heard: asyncio.Queue[Message] = asyncio.Queue()
         self.ended: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
-        self.process = JobProcess(launcher or ProcessLauncher(), spec, document, self.hear, lambda *how: self.ended.set_result(how))
+        self.process = JobProcess(launcher or ProcessLauncher(), spec, lambda: document, self.hear, lambda *how: self.ended.set_result(how))
         self.running = asyncio.create_task(self.process.run())
 
     def hear(self, message: Message, _body: memoryview) -> None:

@@ -1,0 +1,125 @@
+"""The program around the site's reducer: what may a job process make it do, and does the run end whatever happens?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from sundog.kernel.messages import Message, Payload
+from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
+from sundog.kits.handover import messages as job
+from sundog.kits.protocol.messages import Grew, Started, StartRun
+from sundog.kits.site.run_program import SiteRunProgram, SiteServices
+from sundog.kits.workspace.folders import RunFolder
+from sundog.transports.link import Writer
+from sundog.transports.link.link import Link
+
+LARGE = bytes(70_000)
+"""Too large for a message."""
+
+
+class Server:
+    """The link to it: up, and written down."""
+
+    is_up = True
+
+    def __init__(self) -> None:
+        self.heard: list[Message] = []
+        self.offered: dict[str, Path] = {}
+        self.transfers = self
+
+    def send(self, message: Message, *_body: bytes) -> None:
+        self.heard.append(message)
+
+    def offer(self, key: str, path: Path, _size: int) -> None:
+        self.offered[key] = path
+
+
+class Never(Launcher):
+    """A job process that is started for ever."""
+
+    async def launch(self, spec: LaunchSpec) -> JobHandle:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class Made:
+    """A run's program, with what the server hears of it."""
+
+    def __init__(self, root: Path, writer: Writer) -> None:
+        self.server = Server()
+        self.folder = RunFolder(root / "run").create()
+        self.ended: list[str] = []
+        services = SiteServices("site-1", writer, Never(), lambda: cast("Link", self.server), lambda _: True, self.ended.append)
+        self.program = SiteRunProgram(services, StartRun("r", "token", ["site-1"], 0), {}, self.folder, root / "outbox", {})
+
+    def say(self, message: Message, *body: bytes) -> None:
+        """As the job process does."""
+        self.program._on_job_message(message, memoryview(b"".join(body)))
+
+
+@pytest.fixture
+async def made(tmp_path: Path) -> AsyncIterator[Made]:
+    async with Writer() as writer:
+        made = Made(tmp_path, writer)
+        yield made
+        await made.program._tasks.close()
+
+
+def state(made: Made) -> tuple[Any, ...]:
+    """What the next task would begin with."""
+    return made.program._state_for("t")
+
+
+async def test_a_checkpoint_is_kept_for_the_task_in_hand(made: Made) -> None:
+    made.program.run.working = "t"
+    (made.folder.out / "c").write_bytes(LARGE)
+
+    await made.program._keep_checkpoint(job.Checkpoint("t", Payload(0, "0" * 64, len(LARGE), "c")), b"")
+
+    payload, _ = state(made)
+    assert (made.folder.inbox / payload.name).read_bytes() == LARGE
+
+
+@pytest.mark.parametrize(("task_id", "name"), [("t", "../secret"), ("t", "link"), ("../t", "c")], ids=["a path", "a link", "a task's path"])
+async def test_a_job_gets_no_file_of_the_supervisors_by_a_checkpoint(made: Made, task_id: str, name: str) -> None:
+    """PROTOCOL §4: what it hands over is a plain file of its own."""
+    made.program.run.working = "t"
+    secret = made.folder.root / "secret"
+    secret.write_bytes(LARGE)
+    (made.folder.out / "link").symlink_to(secret)
+    (made.folder.out / "c").write_bytes(LARGE)
+
+    await made.program._keep_checkpoint(job.Checkpoint(task_id, Payload(0, "0" * 64, len(LARGE), name)), b"")
+
+    assert state(made) == (None, [])
+    assert secret.read_bytes() == LARGE
+    assert list(made.folder.inbox.iterdir()) == []
+
+
+async def test_a_job_can_have_no_other_file_than_its_metrics_offered(made: Made) -> None:
+    made.say(Grew("r", "site-1", "../../startup/fed_client.json", 100))
+    made.say(Grew("r", "site-1", "metrics.jsonl", 7))
+
+    assert made.server.offered == {"stream:r/metrics.jsonl": made.folder.metrics}
+    assert made.server.heard == [Grew("r", "site-1", "metrics.jsonl", 7)]
+
+
+async def test_a_job_process_without_a_place_to_hand_over_from_ends_the_run(made: Made) -> None:
+    made.folder.out.rmdir()
+    made.folder.out.write_text("in the way")
+
+    made.program.begin()
+
+    async with asyncio.timeout(20):
+        await made.program.ended.wait()
+    (said,) = made.server.heard
+    assert isinstance(said, Started)
+    assert said.failure is not None
+    assert said.failure.code == "SD-4102"
+    assert "could not be started or served: " in said.failure.what
+    assert made.ended == ["r"]
