@@ -42,8 +42,8 @@ class ProcessLauncher(Launcher):
     async def launch(self, spec: LaunchSpec) -> JobHandle:
         ours, theirs = socket.socketpair()
         with theirs, (spec.folder / "log.txt").open("ab") as log:
-            # The run's id stands last on the command line, so that `ps` shows whose process it is.
             environment = {**os.environ, "PYTHONUNBUFFERED": "1", **spec.environment}
+            # The run's id stands last on the command line, so that `ps` shows whose process it is.
             arguments = [str(theirs.fileno()), spec.role, str(os.getpid()), spec.name, spec.run_id]
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-m", JOB_MODULE, *arguments, stdin=DEVNULL, stdout=log, stderr=STDOUT,

@@ -117,7 +117,8 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         needed = self.min_clients if self.min_clients is not None else 1 if wanted is None else len(wanted)
         if there >= needed:
             return ""
-        missing = "any site" if wanted is None else ", ".join(site for site in wanted if site not in present)
+        more = f"{needed - there} more site{'' if needed - there == 1 else 's'}"
+        missing = more if wanted is None else ", ".join(site for site in wanted if site not in present)
         return f"waits for {missing}: {there} of the {needed} sites needed are there"
 
     def replace(self, **changes: Any) -> Self:

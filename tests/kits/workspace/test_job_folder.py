@@ -189,7 +189,7 @@ MAP = {"app": ["server", "site-1", "site-2", "site-3"]}
         (JobMeta(deploy_map=MAP, min_clients=2), ["site-1", "site-3"], ""),
         (JobMeta(deploy_map=MAP, min_clients=2), ["site-1", "site-9"], "waits for site-2, site-3: 1 of the 2 sites needed are there"),
         (JobMeta(deploy_map=MAP, min_clients=2, mandatory_clients=["site-2"]), ["site-1", "site-3"], "waits for site-2 (mandatory)"),
-        (JobMeta(deploy_map={"app": ["@ALL"]}), [], "waits for any site: 0 of the 1 sites needed are there"),
+        (JobMeta(deploy_map={"app": ["@ALL"]}), [], "waits for 1 more site: 0 of the 1 sites needed are there"),
         (JobMeta(deploy_map={"app": ["@ALL"]}, min_clients=2), ["x", "y"], ""),
         (JobMeta(deploy_map={"app": []}), [], ""),
     ],
