@@ -74,7 +74,7 @@ class JobList(Protocol):
     def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
         """Bring a job to its next state."""
 
-    def moved(self, job_id: str = "") -> None:
+    def moved(self) -> None:
         """Tell those who watch."""
 
 

@@ -7,11 +7,13 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
+import structlog
 
 from ...kernel.observers import Observers
 from ...kernel.plugins import plugins
@@ -27,6 +29,8 @@ from ..workspace.manifest import Limits, manifest_of
 from .dispatch import Prepared
 from .report import job_report, read_report, tell_closed
 from .run_program import ServerRunProgram
+
+log = structlog.get_logger()
 
 
 class Jobs:
@@ -47,6 +51,8 @@ class Jobs:
         self._limits = Limits(kit.limits.max_job_files, kit.limits.max_job_bytes)
         self._runs = runs
         self._told: WeakKeyDictionary[ServerRunProgram, list[RoundReport]] = WeakKeyDictionary()
+        self._writing: dict[str, asyncio.Future[None]] = {}
+        """Jobs whose newest state is not durable yet; nobody is told of it before."""
         self._news = asyncio.Condition()
         self._tasks = Tasks("jobs")
         self._observers = Observers()
@@ -70,7 +76,7 @@ class Jobs:
         await asyncio.to_thread(folder.rename, self.folder(job_id))  # first: what is in the table may be dispatched at once
         job, durable = self.table.submit(document, job_id=job_id, request=request, content=content, extra={"submitter": submitter})
         await durable
-        self.moved(job.id)
+        self._changed(job)
         return job
 
     def prepare(self, job: Job) -> Prepared:
@@ -81,10 +87,17 @@ class Jobs:
         return Prepared(replace(folder, meta=meta), manifest_of(folder.root, self._limits))
 
     def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
-        """Bring a job to its next state; see JobTable.change."""
-        durable = self.table.change(job_id, status, reason, **extra)
-        self.moved(job_id)
+        """Bring a job to its next state; see JobTable.change. Those who watch are told when it is durable."""
+        durable = self._writing[job_id] = self.table.change(job_id, status, reason, **extra)
+        durable.add_done_callback(partial(self._written, self.table.find(job_id)))
         return durable
+
+    def _written(self, job: Job, durable: asyncio.Future[None]) -> None:
+        if self._writing.get(job.id) is durable:
+            del self._writing[job.id]
+        if not durable.cancelled() and (error := durable.exception()) is not None:
+            log.error("job_state_not_written", job=job.id, status=str(job.status), reason=str(error))
+        self._changed(job)
 
     def report(self, job: Job) -> JobReport:
         """What came out of a job, or how far it is."""
@@ -103,7 +116,7 @@ class Jobs:
         def is_news() -> bool:
             job, program = self.table.find(job_id), self._runs.get(job_id)
             rounds = len(program.run.closed_steps if program is not None else self.report(job).rounds)
-            return (str(job.status), rounds, job.waits_for)[: len(seen)] != seen
+            return job_id not in self._writing and (str(job.status), rounds, job.waits_for)[: len(seen)] != seen
 
         async with self._news:
             await self._news.wait_for(is_news)
@@ -114,14 +127,15 @@ class Jobs:
         async with self._news:
             await self._news.wait_for(condition)
 
-    def moved(self, job_id: str = "") -> None:
-        """Something changed: a job's state if it is named, else a site or a step. Who waits looks again."""
+    def moved(self) -> None:
+        """A job, a site or a step has changed. Who waits looks again."""
         self.revision += 1
-        if job_id:
-            job = self.table.find(job_id)
-            self._observers.notify("job_state_changed", job_id=job_id, state=str(job.status), reason=job.reason)
-            self.on_change()
         self._tasks.start(self._tell())
+
+    def _changed(self, job: Job) -> None:
+        self._observers.notify("job_state_changed", job_id=job.id, state=str(job.status), reason=job.reason)
+        self.on_change()
+        self.moved()
 
     async def _tell(self) -> None:
         async with self._news:

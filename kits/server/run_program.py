@@ -48,7 +48,7 @@ class RunServices:
     launcher: Launcher
     link_of: Callable[[str], Link | None]
     """Site → its link, up or down."""
-    on_end: Callable[[str, RunFinished], None]
+    on_end: Callable[[str, RunFinished], Awaitable[None]]
     settle: Callable[[str], Awaitable[None]]
     """Waits until what sites logged of a run is here."""
     on_step: Callable[[str], None]
@@ -289,11 +289,12 @@ class ServerRunProgram:
 
     async def _end(self, finished: RunFinished) -> None:
         self._alarms.close()
-        for last_step in (self.blobs.finish(self.run, self.folder), self._journal.close()):
+        for last_step in (
+            self.blobs.finish(self.run, self.folder), self._journal.close(), self._services.on_end(self.run.run, finished),
+        ):  # fmt: skip
             try:
                 await last_step
             except (SundogError, OSError) as exc:
                 log.exception("run_not_tidied_up", run=self.run.run, reason=str(exc))
-        self._services.on_end(self.run.run, finished)
         self.ended.set()
         await self._tasks.close()

@@ -192,7 +192,7 @@ class Server:
         if app is not None:
             shutil.copytree(folder.path_of(app), target, ignore=shutil.ignore_patterns("meta.json", "__pycache__"))
 
-    def _run_ended(self, run: str, finished: RunFinished) -> None:
+    async def _run_ended(self, run: str, finished: RunFinished) -> None:
         program = self.runs.pop(run)
         self.streams.forget(run)
         failure = msgspec.to_builtins(finished.failure) if finished.failure is not None else None
@@ -201,7 +201,7 @@ class Server:
             write_report(program.folder.report, job, program.run, program.faults)
         except OSError as exc:
             log.exception("report_not_written", run=run, reason=str(exc))
-        self.jobs.change(run, Status(finished.status), finished.reason, failure=failure)
+        await self.jobs.change(run, Status(finished.status), finished.reason, failure=failure)
         log.info("run_ended", run=run, status=finished.status, reason=finished.reason)
 
     def start_abort(self, job_id: str, reason: str) -> None:

@@ -83,10 +83,10 @@ class Office:
     def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
         durable = self.table.change(job_id, status, reason, **extra)
         self.dispatcher.look()
-        self.moved(job_id)
+        self.moved()
         return durable
 
-    def moved(self, job_id: str = "") -> None:
+    def moved(self) -> None:
         asyncio.ensure_future(self._tell())  # noqa: RUF006  # over before the test is
 
     async def _tell(self) -> None:

@@ -95,15 +95,16 @@ class Made:
         self.finished: list[RunFinished] = []
         self.journal = FullJournal(root / "journal", writer)
         self.journal.room = 10**6 if room is None else room
-        services = RunServices(
-            writer, launcher, lambda _: None, lambda _, finished: self.finished.append(finished), self.settle, lambda _: None, 0.05
-        )
+        services = RunServices(writer, launcher, lambda _: None, self.over, self.settle, lambda _: None, 0.05)
         run = ServerRun("r", ("site-1",), 1)
         blobs = RunBlobs(BlobStore(root / "blobs"), folder, writer)
         self.program = ServerRunProgram(services, run, JobMeta(name="j", deploy_map={}), folder, self.journal, blobs)
 
     async def settle(self, run: str) -> None:
         return
+
+    async def over(self, run: str, finished: RunFinished) -> None:
+        self.finished.append(finished)
 
     async def end(self) -> RunFinished:
         async with asyncio.timeout(20):
