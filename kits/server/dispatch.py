@@ -7,7 +7,7 @@ a look is taken when a job is submitted or ends, or when a site comes or goes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,7 +68,10 @@ class JobList(Protocol):
 
     table: JobTable
 
-    def prepare(self, job: Job) -> Prepared:
+    def meta(self, job: Job) -> JobMeta:
+        """What a job wants."""
+
+    async def prepare(self, job: Job) -> Prepared:
         """Read a job anew."""
 
     def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
@@ -87,13 +90,15 @@ class Dispatcher:
         scheduler: Scheduler,
         *,
         links: Callable[[], dict[str, Link]],
+        deploy_here: Callable[[Dispatched], Awaitable[None]],
         start: Callable[[Dispatched], None],
     ) -> None:
-        """`links()` gives the sites that are connected; `start` begins a run at the server."""
+        """`links()` gives the sites that are connected; `deploy_here` puts the server's own app in place, `start` begins the run there."""
         self._jobs = jobs
         self._table = jobs.table
         self._scheduler = scheduler
         self._links = links
+        self._deploy_here = deploy_here
         self._start = start
         self._wake = asyncio.Event()
         self._answers: dict[tuple[str, str, type[Message]], asyncio.Future[Any]] = {}
@@ -136,10 +141,9 @@ class Dispatcher:
     async def _try(self, job_id: str) -> None:
         job = self._table.find(job_id)
         try:
-            prepared = self._jobs.prepare(job)
-            tokens = await self._reserve(job, prepared.folder.meta)
+            tokens = await self._reserve(job, self._jobs.meta(job))
             if tokens is not None:
-                await self._dispatch(Dispatched(job, prepared, tokens))
+                await self._dispatch(job, tokens)
         except SiteNotReady as exc:  # it lasts no longer than the site is away
             log.warning("job_waits_again", job=job_id, site=exc.where, reason=exc.what)
             if self._table.find(job_id).status is Status.DISPATCHED:
@@ -205,25 +209,26 @@ class Dispatcher:
 
     # --- Deploy and Start ---------------------------------------------------------------------------------------
 
-    async def _dispatch(self, dispatched: Dispatched) -> None:
-        job, tokens = dispatched.job, dispatched.tokens
+    async def _dispatch(self, job: Job, tokens: dict[str, str]) -> None:
         try:
+            dispatched = Dispatched(job, await self._jobs.prepare(job), tokens)
             if self._table.find(job.id).status is Status.SUBMITTED:  # not aborted meanwhile
                 await self._jobs.change(job.id, Status.DISPATCHED, sites=sorted(tokens))
                 await self._deploy_all(dispatched)
             links = {site: self._link(site) for site in tokens}
+            if self._table.find(job.id).status is not Status.DISPATCHED:
+                self._give_back(job.id, tokens)
+                return
+            self._start(dispatched)
         except BaseException:
             self._give_back(job.id, tokens)
             raise
-        if self._table.find(job.id).status is not Status.DISPATCHED:
-            self._give_back(job.id, tokens)
-            return
         for site, link in links.items():
             link.send(StartRun(job.id, tokens[site], sorted(tokens), dispatched.prepared.folder.meta.seed))
-        self._start(dispatched)
 
     async def _deploy_all(self, dispatched: Dispatched) -> None:
-        results = await asyncio.gather(*(self._deploy(dispatched, site) for site in dispatched.tokens), return_exceptions=True)
+        everywhere = (self._deploy_here(dispatched), *(self._deploy(dispatched, site) for site in dispatched.tokens))
+        results = await asyncio.gather(*everywhere, return_exceptions=True)
         for error in filter(None, results):
             raise error
 

@@ -79,12 +79,16 @@ class Jobs:
         self._changed(job)
         return job
 
-    def prepare(self, job: Job) -> Prepared:
+    def meta(self, job: Job) -> JobMeta:
+        """What a job wants, as it was submitted: a seed may have been given with it."""
+        meta = msgspec.convert(dict(job.meta), JobMeta)
+        return meta.replace(durability=meta.durability or self._durability)
+
+    async def prepare(self, job: Job) -> Prepared:
         """A job that is about to be dispatched, read anew. Raises: JobRefused when its folder was damaged."""
-        folder = read_job(self.folder(job.id))
-        meta = msgspec.convert(dict(job.meta), JobMeta)  # as submitted: a seed may have been given with it
-        meta = meta.replace(durability=meta.durability or self._durability)
-        return Prepared(replace(folder, meta=meta), manifest_of(folder.root, self._limits))
+        folder = await asyncio.to_thread(read_job, self.folder(job.id))
+        manifest = await asyncio.to_thread(manifest_of, folder.root, self._limits)
+        return Prepared(replace(folder, meta=self.meta(job)), manifest)
 
     def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
         """Bring a job to its next state; see JobTable.change. Those who watch are told when it is durable."""

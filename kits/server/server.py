@@ -63,6 +63,7 @@ class Server:
         self._near = near
         self._undo = AsyncExitStack()
         self._tasks = Tasks("server")
+        self._dispatching: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Server {self.kit.name} at {', '.join(self.addresses)}: {len(self.runs)} runs>"
@@ -95,10 +96,10 @@ class Server:
         self.commands = Commands(self)
         self.questions = Questions(self.sites)
         self.streams = Streams(self._stream_grew)
-        self.dispatcher = Dispatcher(self.jobs, self._scheduler, links=self.sites, start=self._start_run)
+        self.dispatcher = Dispatcher(self.jobs, self._scheduler, links=self.sites, deploy_here=self._deploy_here, start=self._start_run)
         self.jobs.on_change = self.dispatcher.look
         self._end_lost_runs()
-        self._tasks.start(self.dispatcher.run())
+        self._dispatching = self._tasks.start(self.dispatcher.run())
         for address in dict.fromkeys((self.kit.listen, self.kit.admin_listen)):
             listener = await listen(address)
             self.addresses.append(listener.contact)
@@ -123,9 +124,13 @@ class Server:
 
     async def close(self) -> None:
         """End the runs, say goodbye, give the workspace back. Twice is fine."""
-        for program in list(self.runs.values()):
-            program.abort("the server stops")
-        await asyncio.gather(*(program.ended.wait() for program in list(self.runs.values())))
+        if self._dispatching is not None:  # first: a job that waits goes on waiting, and does not start because another one ends
+            self._dispatching.cancel()
+        while self.runs:
+            programs = list(self.runs.values())
+            for program in programs:
+                program.abort("the server stops")
+            await asyncio.gather(*(program.ended.wait() for program in programs))
         if hasattr(self, "acceptor"):
             await self.streams.close()
             await self.acceptor.close()
@@ -170,7 +175,6 @@ class Server:
     def _start_run(self, dispatched: Dispatched) -> None:
         job_id, folder = dispatched.job.id, dispatched.prepared.folder
         run_folder = self.workspace.run(job_id).create()
-        self._deploy_here(folder, run_folder.app)
         durability = folder.meta.durability or "process"
         store = BlobStore(self.workspace.blobs / job_id)
         store.folder.mkdir(parents=True, exist_ok=True)
@@ -186,11 +190,9 @@ class Server:
         self.jobs.change(job_id, Status.RUNNING)
         program.begin()
 
-    def _deploy_here(self, folder: JobFolder, target: Path) -> None:
-        app = folder.app_for("server")
-        shutil.rmtree(target, ignore_errors=True)
-        if app is not None:
-            shutil.copytree(folder.path_of(app), target, ignore=shutil.ignore_patterns("meta.json", "__pycache__"))
+    async def _deploy_here(self, dispatched: Dispatched) -> None:
+        target = self.workspace.run(dispatched.job.id).create().app
+        await asyncio.to_thread(_copy_app, dispatched.prepared.folder, target)
 
     async def _run_ended(self, run: str, finished: RunFinished) -> None:
         program = self.runs.pop(run)
@@ -218,3 +220,10 @@ class Server:
             await program.ended.wait()
         elif not job.status.is_end:
             await self.jobs.change(job.id, Status.ABORTED, reason)
+
+
+def _copy_app(folder: JobFolder, target: Path) -> None:
+    app = folder.app_for("server")
+    shutil.rmtree(target, ignore_errors=True)
+    if app is not None:
+        shutil.copytree(folder.path_of(app), target, ignore=shutil.ignore_patterns("meta.json", "__pycache__"))

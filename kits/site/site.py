@@ -93,10 +93,11 @@ class Site:
 
     async def close(self) -> None:
         """End the job processes, say goodbye, give the workspace back. Twice is fine."""
-        programs = list(self.runs.values())
-        for program in programs:
-            program.over("the site stops")
-        await asyncio.gather(*(program.ended.wait() for program in programs))
+        while self.runs:  # one may be started meanwhile
+            programs = list(self.runs.values())
+            for program in programs:
+                program.over("the site stops")
+            await asyncio.gather(*(program.ended.wait() for program in programs))
         if hasattr(self, "_dialer"):
             await self._dialer.close()
         await self._tasks.close()

@@ -12,8 +12,10 @@ import psutil
 import pytest
 
 from sundog.components.launchers.process import ProcessLauncher
+from sundog.components.resources.counted import ListResourceManager
 from sundog.components.resources.unlimited import AlwaysYes
 from sundog.components.schedulers.fifo import FifoScheduler
+from sundog.kernel.operator_roles import ResourceManager
 from sundog.kits.protocol.answers import JobReport
 from sundog.kits.protocol.records import JobChanged
 from sundog.kits.server.server import Server
@@ -48,9 +50,9 @@ class Federation:
             await self.add(name)
         await self.server.wait_for_sites(len(sites))
 
-    async def add(self, name: str) -> None:
+    async def add(self, name: str, resources: ResourceManager | None = None) -> None:
         kit = SiteKit(project="p", name=name, endpoints=[self._address])
-        site = self.sites[name] = Site(self._workspace(name), kit, launcher=ProcessLauncher(), resources=AlwaysYes())
+        site = self.sites[name] = Site(self._workspace(name), kit, launcher=ProcessLauncher(), resources=resources or AlwaysYes())
         await self._stack.enter_async_context(site)
 
     async def submit(self, job: JobFolder) -> str:
@@ -261,6 +263,24 @@ async def test_a_lost_link_ends_nothing_and_nobody_trains_twice(federation: Fede
 
     assert report.status == COMPLETED, report
     assert [step for step, _ in executed(federation, job_id)] == ["0", "1"]
+
+
+async def test_a_job_that_waits_goes_on_waiting_when_the_server_stops(tmp_path: Path) -> None:
+    """The end of the one before it frees what it waits for, and must not start it on the way out."""
+    gate = Gate(tmp_path / "gate")
+    async with federation_of(tmp_path / "f") as federation:
+        await federation.add("site-1", ListResourceManager({"gpu": [0]}))
+        jobs = [trainer(tmp_path / name, f"{gate.code}; signal.pause()") for name in ("first", "second")]
+        for job in jobs:
+            job.meta["resource_spec"] = {"site-1": {"gpu": 1}}
+        first, second = [await federation.submit(job) for job in jobs]
+        await gate.open()
+
+        await federation.server.close()
+
+    records = read_journal(federation.server.workspace.project_journal).records
+    states = {job_id: [one.status for one in records if isinstance(one, JobChanged) and one.job == job_id] for job_id in (first, second)}
+    assert states == {first: ["SUBMITTED", "DISPATCHED", "RUNNING", ABORTED], second: ["SUBMITTED"]}
 
 
 async def test_a_site_that_leaves_in_the_middle_is_named(federation: Federation, tmp_path: Path) -> None:

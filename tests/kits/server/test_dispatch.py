@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from sundog.kernel.errors import Failure
@@ -17,6 +18,7 @@ from sundog.kits.protocol.messages import Cancel, Check, Checked, Deploy, Deploy
 from sundog.kits.protocol.records import Status
 from sundog.kits.server.dispatch import Dispatched, Dispatcher, Prepared
 from sundog.kits.workspace.job_folder import read_job
+from sundog.kits.workspace.job_meta import JobMeta
 from sundog.kits.workspace.job_state import Job, JobTable
 from sundog.kits.workspace.journal import Journal
 from sundog.kits.workspace.manifest import Limits, manifest_of
@@ -59,7 +61,10 @@ class Office:
             def order(self, waiting: Sequence[Mapping[str, Any]], running: Sequence[Mapping[str, Any]]) -> list[str]:
                 return office.order(waiting)
 
-        self.dispatcher = Dispatcher(self, Asking(), links=lambda: cast("dict[str, Link]", dict(self.links)), start=self.started.append)
+        def links() -> dict[str, Link]:
+            return cast("dict[str, Link]", dict(self.links))
+
+        self.dispatcher = Dispatcher(self, Asking(), links=links, deploy_here=self.deploy_here, start=self.start)
 
     def add(self, *sites: str) -> None:
         for site in sites:
@@ -77,7 +82,16 @@ class Office:
         self.dispatcher.look()
         return job.id
 
-    def prepare(self, job: Job) -> Prepared:
+    async def deploy_here(self, dispatched: Dispatched) -> None:
+        return
+
+    def start(self, dispatched: Dispatched) -> None:
+        self.started.append(dispatched)
+
+    def meta(self, job: Job) -> JobMeta:
+        return msgspec.convert(dict(job.meta), JobMeta)
+
+    async def prepare(self, job: Job) -> Prepared:
         return Prepared(read_job(JOB), manifest_of(JOB, Limits(100, 10**6)))
 
     def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
@@ -201,10 +215,10 @@ async def test_a_job_that_cannot_be_read_any_more_is_its_own_end_only(office: Of
     prepare = office.prepare
     bad: list[str] = []
 
-    def damaged(job: Job) -> Prepared:
+    async def damaged(job: Job) -> Prepared:
         if job.id in bad:
             raise OSError("Input/output error")
-        return prepare(job)
+        return await prepare(job)
 
     monkeypatch.setattr(office, "prepare", damaged)
     bad.append(office.submit())
@@ -215,6 +229,21 @@ async def test_a_job_that_cannot_be_read_any_more_is_its_own_end_only(office: Of
 
     assert office.table.find(bad[0]).status is Status.EXECUTION_EXCEPTION
     assert office.started[0].job.id == good
+
+
+async def test_a_run_that_cannot_begin_at_the_server_begins_nowhere(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(dispatched: Dispatched) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(office.dispatcher, "_start", full)
+    office.add("site-1", "site-2")
+    job_id = office.submit()
+
+    await office.until(lambda: office.table.find(job_id).status.is_end)
+
+    assert office.table.find(job_id).status is Status.EXECUTION_EXCEPTION
+    assert office.heard("site-1", StartRun) == []
+    assert office.heard("site-1", Cancel) == [Cancel(job_id, "token of site-1")]
 
 
 async def test_a_scheduler_that_raises_holds_up_the_jobs_but_not_the_server(office: Office) -> None:
