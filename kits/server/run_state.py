@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+import msgspec
+
 from ...kernel.errors import Failure
 from ...kernel.messages import Payload
 from ..protocol.records import (
@@ -33,9 +35,9 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-@dataclass
+@dataclass(slots=True)
 class TaskState:
-    """One task, from its record on."""
+    """One task, from its record on; of a closed step no more than its verdict is kept, because there may be millions of them."""
 
     open: OpenTask
     workflow: str
@@ -107,14 +109,16 @@ class RunState:
     def _apply_closed(self, record: StepClosed) -> None:
         tasks = tuple(self.open_steps.pop((record.workflow, record.step), ()))
         for task_id, verdict, reason in record.verdicts:
-            self.tasks[task_id].verdict, self.tasks[task_id].reason = verdict, reason
+            task = self.tasks[task_id]
+            task.verdict, task.reason, task.received = verdict, reason, None
+            task.open = msgspec.structs.replace(task.open, payload=None, meta=b"")
         kept = Committed(record.step, tuple(record.payloads), tuple(record.metas), record.has_state)
         before = self.committed.get(record.workflow)
         if before and not record.has_state and before.has_state:
             payloads, metas = (before.payloads[0], *record.payloads), (before.metas[0], *record.metas)
             kept = Committed(record.step, payloads, metas, has_state=True)
         self.committed[record.workflow] = kept
-        self.closed_steps.append((record, tasks))
+        self.closed_steps.append((msgspec.structs.replace(record, metas=[]), tasks))
 
     def missing_sites(self) -> list[str]:
         """Sites whose result was not used in some closed step."""

@@ -114,9 +114,12 @@ class ServerRun(RunState):
         closed = StepClosed(
             "", event.workflow, event.step, list(event.payloads), list(event.metas), event.has_state, verdicts, event.metrics, event.at
         )
+        of_site: dict[str, list[tuple[str, str, str]]] = {}
+        for verdict, task in zip(verdicts, tasks, strict=True):
+            of_site.setdefault(task.open.site, []).append(verdict)
         actions: list[Action] = [told]
-        for site in sorted({t.open.site for t in tasks} & self.connected):
-            mine = [v for v, t in zip(verdicts, tasks, strict=True) if t.open.site == site]
+        for site in sorted(of_site.keys() & self.connected):
+            mine = of_site[site]
             answered = [v for v in mine if v[1] != "missing"]
             actions += [Send(site, Verdicts(self.term, self.run, answered))] if answered else []
             actions += [Send(site, AbortTask(self.run, v[0], STEP_CLOSED)) for v in mine if v[1] == "missing"]

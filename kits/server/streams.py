@@ -32,8 +32,7 @@ class Streams:
         self._wanted[key] = max(size, self._wanted.get(key, 0))
         if key not in self._running:
             target.parent.mkdir(parents=True, exist_ok=True)
-            task = self._running[key] = self._tasks.start(self._follow(link, key, target))
-            task.add_done_callback(lambda _: self._running.pop(key, None))
+            self._running[key] = self._tasks.start(self._follow(link, key, target))
 
     async def settle(self, run: str) -> None:
         """Wait until everything that sites said they have of a run is here, or cannot be had: a lost site holds up no run's end."""
@@ -50,12 +49,16 @@ class Streams:
         await self._tasks.close()
 
     async def _follow(self, link: Link, key: tuple[str, str, str], target: Path) -> None:
+        try:
+            await self._fetch(link, key, target)
+        except SundogError as exc:
+            log.warning("stream_interrupted", run=key[0], site=key[1], stream=key[2], error=exc.what)
+        finally:
+            del self._running[key]  # at once: what is said to have grown from now on starts another
+
+    async def _fetch(self, link: Link, key: tuple[str, str, str], target: Path) -> None:
         run, site, stream = key
-        here = -1
-        while here < self._wanted.get(key, 0):
-            try:
-                here = await link.transfers.fetch(f"stream:{run}/{stream}", self._wanted[key], target)
-            except SundogError as exc:
-                log.warning("stream_interrupted", run=run, site=site, stream=stream, error=exc.what)
-                return
+        here, before = -1, -2
+        while before < here < self._wanted.get(key, 0):  # a site may say more than it has
+            before, here = here, await link.transfers.fetch(f"stream:{run}/{stream}", self._wanted[key], target)
             self._on_read(run, site, stream, here)

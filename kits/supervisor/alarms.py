@@ -15,12 +15,16 @@ class Alarms:
     def set(self, name: str, seconds: float, ring: Callable[[], object]) -> None:
         """Call `ring` in so many seconds, in the place of what was set under this name."""
         self.cancel(name)
-        self._set[name] = asyncio.get_running_loop().call_later(seconds, ring)
+        self._set[name] = asyncio.get_running_loop().call_later(seconds, self._ring, name, ring)
 
     def cancel(self, name: str) -> None:
         """Do not ring. Fine when it is not set."""
         if (alarm := self._set.pop(name, None)) is not None:
             alarm.cancel()
+
+    def _ring(self, name: str, ring: Callable[[], object]) -> None:
+        del self._set[name]
+        ring()
 
     def close(self) -> None:
         """Ring no more."""

@@ -75,3 +75,17 @@ async def test_one_that_broke_off_is_asked_for_again_when_it_grows(tmp_path: Pat
         await streams.settle("r")
 
     assert asked == [10, 20]
+
+
+async def test_a_site_that_says_more_than_it_has_is_not_asked_for_ever(tmp_path: Path) -> None:
+    asked: list[int] = []
+    streams = Streams(lambda *_: None)
+
+    async def fetch(_key: str, size: int, _target: Path) -> int:
+        asked.append(size)
+        return 7
+
+    streams.grew(link(fetch), "r", "metrics.jsonl", 10, tmp_path / "file")
+    await streams.settle("r")
+
+    assert asked == [10, 10]
