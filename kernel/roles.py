@@ -99,6 +99,7 @@ class Run(ABC):
 
         Raises:
             PolicyFailed: the site failed at it, or is gone.
+            ValueError: it was sent in a step that is closed, or has been waited for already.
         """
 
     @abstractmethod

@@ -105,7 +105,9 @@ class JobRun(Run):
         return call.ids[site]
 
     def wait(self, task_id: str) -> Result:
-        call = self._calls[task_id]
+        call = self._calls.get(task_id)
+        if call is None:
+            raise ValueError(f"wanted a task of the step that is open, got {task_id!r}")
         self._wait_for(call, SitesPolicy())
         self._end(call)
         return next(iter(call.results.values()))
@@ -264,5 +266,6 @@ class JobRun(Run):
 
     def _forget_step(self) -> None:
         self._numbers.clear()
+        self._calls.clear()  # what was sent and not waited for
         self._used.clear()
         self._late.clear()

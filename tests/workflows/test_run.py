@@ -290,6 +290,20 @@ def test_waiting_for_a_site_that_fails_says_so() -> None:
         federation.run.wait(task_id)
 
 
+def test_what_was_sent_in_a_step_ends_with_it() -> None:
+    """Its verdict is given then: whoever waited for it would wait for ever."""
+    federation = Federation()
+    task_id = federation.run.send(Task("train", MODEL), "b")
+    federation.run.commit()
+
+    with pytest.raises(ValueError, match="wanted a task of the step that is open"):
+        federation.run.wait(task_id)
+
+    federation.run.on_result(task_id, "b", weights(1), {})
+    federation.run.commit()
+    assert federation.desk.closed[1].late == (task_id,)
+
+
 def test_a_site_that_has_no_part_in_the_run_is_not_waited_for_ever() -> None:
     with pytest.raises(SiteNotInRun, match="task 'train': wanted sites of the run, got 'd'"):
         Federation().scatter(sites=["a", "d"])
