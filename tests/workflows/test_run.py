@@ -299,10 +299,6 @@ def test_what_was_sent_in_a_step_ends_with_it() -> None:
     with pytest.raises(ValueError, match="wanted a task of the step that is open"):
         federation.run.wait(task_id)
 
-    federation.run.on_result(task_id, "b", weights(1), {})
-    federation.run.commit()
-    assert federation.desk.closed[1].late == (task_id,)
-
 
 def test_a_site_that_has_no_part_in_the_run_is_not_waited_for_ever() -> None:
     with pytest.raises(SiteNotInRun, match="task 'train': wanted sites of the run, got 'd'"):
