@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,9 +18,8 @@ import structlog
 from ...kernel.context import derive_seed
 from ...kernel.errors import Failure, SundogError
 from ...kernel.messages import Message, Payload, split_body
-from ...kernel.operator_roles import Launcher, LaunchSpec
-from ...transports.link.link import Link, LinkClosed
-from ...transports.link.writer import Writer
+from ...kernel.operator_roles import LaunchSpec
+from ...transports.link.link import LinkClosed
 from ..handover import messages as job
 from ..protocol.messages import Grew, Offer, RunEnded
 from ..protocol.records import OpenTask, RunFinished
@@ -35,25 +34,10 @@ from ..workspace.journal import Journal, Work
 from . import run_events as ev
 from .lateness import DeadlineOver, SiteSilent
 from .run_blobs import RunBlobs
+from .run_services import RunServices
 from .server_run import ServerRun
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class RunServices:
-    """What a run is given by the server it runs in."""
-
-    writer: Writer
-    launcher: Launcher
-    link_of: Callable[[str], Link | None]
-    """Site → its link, up or down."""
-    on_end: Callable[[str, RunFinished], Awaitable[None]]
-    settle: Callable[[str], Awaitable[None]]
-    """Waits until what sites logged of a run is here."""
-    on_step: Callable[[str], None]
-    """A step was closed."""
-    stall_seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -202,23 +186,30 @@ class ServerRunProgram:
     # --- actions ------------------------------------------------------------------------------------------------
 
     def _perform(self, actions: list[ev.Action]) -> None:
+        """An action that cannot be done ends the run, but keeps none of the others from being done."""
         for action in actions:
-            match action:
-                case ev.Tell():
-                    self._tell(action)
-                case ev.Send():
-                    self._send(action)
-                case ev.Receive():
-                    self._tasks.start(self._receive(action))
-                case ev.Launch():
-                    self._launch()
-                case ev.StopJob():
-                    self._stop(action)
-                case ev.Release():
-                    self._services.on_step(self.run.run)
-                    self._tasks.start(self.blobs.release(self.run))
-                case ev.EndRun():
-                    self._tasks.start(self._end(action.finished))
+            try:
+                self._act(action)
+            except (SundogError, OSError) as exc:
+                self._fail(Failure.of(exc, site="server"))
+
+    def _act(self, action: ev.Action) -> None:
+        match action:
+            case ev.Tell():
+                self._tell(action)
+            case ev.Send():
+                self._send(action)
+            case ev.Receive():
+                self._tasks.start(self._receive(action))
+            case ev.Launch():
+                self._launch()
+            case ev.StopJob():
+                self._stop(action)
+            case ev.Release():
+                self._services.on_step(self.run.run)
+                self._tasks.start(self.blobs.release(self.run))
+            case ev.EndRun():
+                self._tasks.start(self._end(action.finished))
 
     def _tell(self, action: ev.Tell) -> None:
         body: tuple[bytes, ...] = ()

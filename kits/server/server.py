@@ -32,7 +32,8 @@ from .jobs import Jobs
 from .questions import Questions
 from .report import write_report
 from .run_blobs import RunBlobs
-from .run_program import RunServices, ServerRunProgram
+from .run_program import ServerRunProgram
+from .run_services import RunServices
 from .server_run import ServerRun
 from .site_events import SiteEvents
 from .streams import Streams

@@ -154,7 +154,7 @@ class Site:
             app = self.workspace.run(message.run).create().app
             await asyncio.to_thread(shutil.rmtree, app, ignore_errors=True)
             await fetch_folder(self.link, manifest, app)
-        except (SundogError, OSError) as exc:
+        except Exception as exc:  # noqa: BLE001  # whatever it is, the server is waiting to hear of it
             self.link.send(Deployed(message.run, Failure.of(exc, site=self.kit.name)))
             return
         self._deployed[message.run] = message.meta

@@ -57,6 +57,8 @@ class Acceptor:
         self.grant = b""
         """What proves the term."""
         self.links: dict[Peer, Link] = {}
+        self._newest: dict[tuple[str, str], Link] = {}
+        """(role, name) → the link that was made last."""
         self._identity = identity
         self._handler = handler
         self._intake = intake
@@ -69,8 +71,8 @@ class Acceptor:
         return f"<Acceptor {self._identity.name} term {self.term}: {up} of {len(self.links)} links up>"
 
     def find(self, role: str, name: str) -> Link | None:
-        """The link of a participant, up or down; of an admin with several sessions, any of them."""
-        return next((link for peer, link in self.links.items() if (peer.role, peer.name) == (role, name)), None)
+        """The link of a participant, up or down; of an admin with several sessions, the newest."""
+        return self._newest.get((role, name))
 
     async def serve(self, listener: Listener) -> None:
         """Accept until the listener is closed; links that came through it live on until `close`, or until this is cancelled.
@@ -148,7 +150,7 @@ class Acceptor:
         if peer.role != ADMIN:
             await self._replace_other(peer)
         link = Link(peer, self._handler, self._intake, timers=self._timers, is_dialer=False)
-        self.links[peer] = link
+        self.links[peer] = self._newest[peer.role, peer.name] = link
         return link
 
     async def _replace_other(self, peer: Peer) -> None:
@@ -156,7 +158,7 @@ class Acceptor:
         while (other := self.find(peer.role, peer.name)) is not None and other.peer != peer:
             if await other.is_alive(self._timers.duplicate_seconds):
                 raise DuplicateInstance(f"another instance of {peer} is connected, and answers")
-            self.links.pop(other.peer, None)
+            self._remove(other)
             other.drop(ConnectionReplaced(f"{other.peer} did not answer, and a new instance came"))
             await other.close("a new instance came")
 
@@ -167,5 +169,11 @@ class Acceptor:
 
     def _forget(self, link: Link) -> None:
         if not link.is_up and self.links.get(link.peer) is link:
-            del self.links[link.peer]
+            self._remove(link)
             link.end("the admin did not come back")
+
+    def _remove(self, link: Link) -> None:
+        self.links.pop(link.peer, None)
+        key = (link.peer.role, link.peer.name)
+        if self._newest.get(key) is link:
+            del self._newest[key]

@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 
 import pytest
 
-from sundog.kernel.messages import Message
+from sundog.kernel.messages import Message, Payload
 from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from sundog.kernel.transport import Connection, EndOfConnection, Frame
 from sundog.kits.handover import messages as job
-from sundog.kits.protocol.records import AnyRecord, RunFinished, Status
+from sundog.kits.protocol.records import AnyRecord, ResultReceived, RunFinished, Status
+from sundog.kits.server import run_events as ev
 from sundog.kits.server.run_blobs import RunBlobs
-from sundog.kits.server.run_program import RunServices, ServerRunProgram
+from sundog.kits.server.run_program import ServerRunProgram
+from sundog.kits.server.run_services import RunServices
 from sundog.kits.server.server_run import ServerRun
 from sundog.kits.workspace.blobs import BlobStore
 from sundog.kits.workspace.folders import RunFolder
@@ -177,3 +179,19 @@ async def test_what_makes_no_sense_ends_the_run_and_not_the_server(tmp_path: Pat
     launcher.leave()
     finished = await made.end()
     assert (finished.status, finished.failure.code if finished.failure else "") == (Status.EXECUTION_EXCEPTION, "SD-4090")
+
+
+async def test_an_action_that_cannot_be_done_ends_the_run_and_the_others_are_done(tmp_path: Path, writer: Writer) -> None:
+    launcher = Silent()
+    made = Made(tmp_path, writer, launcher)
+    made.program.begin()
+    await launcher.next(job.Start)
+    lost = Payload(1, "ab" * 32, 3)  # said to be small, and in no file
+    received = ResultReceived("", "t", "site-1", lost, b"m", None, 0.0)
+
+    made.program._perform([ev.Tell(job.ResultFor("t", "site-1", lost), received), ev.Tell(job.SiteBack("site-1"))])
+
+    await launcher.next(job.SiteBack)
+    assert (await launcher.next(job.Abort)).reason
+    launcher.leave()
+    assert (await made.end()).status == Status.EXECUTION_EXCEPTION
