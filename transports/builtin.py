@@ -11,5 +11,6 @@ hook_api = 1
 @register
 def sundog_transports(add: AddClass) -> None:
     """Name our wires."""
+    add("grpc", "sundog.transports.grpc_stream:GrpcStream")
     add("inproc", "sundog.transports.inproc:Inproc")
     add("tcp", "sundog.transports.tcp:Tcp")

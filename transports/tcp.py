@@ -69,14 +69,14 @@ async def _bound(wanted: Address) -> socket.socket:
         family = socket.AF_INET6 if dual else socket.AF_INET
         return socket.create_server(("", wanted.port), family=family, dualstack_ipv6=dual, backlog=BACKLOG)
     # A name that means both (localhost) is bound where most will look for it.
-    family, where = min(await _resolve(wanted), key=lambda endpoint: endpoint[0] != socket.AF_INET)
+    family, where = min(await resolve(wanted), key=lambda endpoint: endpoint[0] != socket.AF_INET)
     return socket.create_server(where, family=family, backlog=BACKLOG)
 
 
 async def _connected(wanted: Address) -> socket.socket:
     """A socket connected to the first of the host's addresses that answers."""
     failures = []
-    for family, where in await _resolve(wanted):
+    for family, where in await resolve(wanted):
         try:
             return await _attempt(family, where)
         except OSError as error:
@@ -96,7 +96,7 @@ async def _attempt(family: socket.AddressFamily, where: SockAddr) -> socket.sock
         return sock
 
 
-async def _resolve(wanted: Address) -> list[Endpoint]:
+async def resolve(wanted: Address) -> list[Endpoint]:
     """The addresses of a host, at least one. Numbers are taken as they are; only a name costs a thread and a wait."""
     try:
         found = socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)

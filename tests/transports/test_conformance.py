@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from sundog.transports.address import Address
+from sundog.transports.grpc_stream import GrpcStream
 from sundog.transports.inproc import Inproc
 from sundog.transports.tcp import Tcp
 from sundog.transports.testing import CASES, Poke, Wire, applicable, run_case
@@ -46,6 +47,12 @@ POKE = Poke(
 )
 
 WIRES = {
+    "grpc": Wire(
+        GrpcStream(),
+        address=lambda: "grpc://127.0.0.1:0",
+        nobody="grpc://127.0.0.1:1",
+        bad_addresses=("grpc://", "grpc://127.0.0.1", "grpc://127.0.0.1:x", "grpc://127.0.0.1:70000", "grpc://::1:80", "grpc://a b:80"),
+    ),
     "inproc": Wire(
         Inproc(),
         address=lambda: "inproc://suite:0",
