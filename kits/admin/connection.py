@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -94,6 +94,17 @@ class _Question:
     is_sent: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What became of the connection: it is up, it is down, or an attempt has failed."""
+
+    is_up: bool
+    what: str
+    """The server's address; why it is down."""
+    error: SundogError | None = None
+    """Of an attempt that failed."""
+
+
 class AdminConnection(DialerHandler):
     """One admin's link to whichever server serves. Lives on the event loop that it is started on.
 
@@ -113,6 +124,9 @@ class AdminConnection(DialerHandler):
         self._waits: dict[asyncio.Timeout, float | None] = {}
         self._trouble: SundogError | None = None
         self._is_closed = False
+        self._identity = Identity(kit.project, "admin", kit.name)
+        self.on_news: Callable[[News], object] = lambda _: None
+        """Told, on the event loop, what becomes of the connection."""
         self._undo = AsyncExitStack()
         self._tasks = Tasks(f"admin {kit.name}")
 
@@ -122,9 +136,8 @@ class AdminConnection(DialerHandler):
     async def start(self) -> None:
         """Begin to dial; questions may be asked at once."""
         writer = await self._undo.enter_async_context(Writer())
-        identity = Identity(self._kit.project, "admin", self._kit.name)
         self._dialer = Dialer(
-            identity, self._kit.endpoints, handler=self, intake=Intake(writer), timers=self._timers, connect=self._connect
+            self._identity, self._kit.endpoints, handler=self, intake=Intake(writer), timers=self._timers, connect=self._connect
         )  # fmt: skip
         self._tasks.start(self._dialer.run())
 
@@ -141,6 +154,11 @@ class AdminConnection(DialerHandler):
     def link(self) -> Link:
         """The link to the server, up or down."""
         return self._dialer.link
+
+    @property
+    def token(self) -> str:
+        """The id of this session, new each time."""
+        return self._identity.instance
 
     # --- questions ----------------------------------------------------------------------------------------------
 
@@ -230,10 +248,12 @@ class AdminConnection(DialerHandler):
             return await connect(address, max_frame_bytes=MAX_LINK_FRAME_BYTES)
         except SundogError as exc:
             self._trouble = exc
+            self.on_news(News(is_up=False, what=str(exc), error=exc))
             raise
 
     def link_up(self, link: Link) -> None:
         self._trouble = None
+        self.on_news(News(is_up=True, what=link.peer.name))
         for question in self._questions.values():
             if not question.answer.done():
                 self._send(question)
@@ -241,11 +261,13 @@ class AdminConnection(DialerHandler):
             _move(timeout, due)
 
     def link_down(self, link: Link, reason: str) -> None:
+        self.on_news(News(is_up=False, what=reason))
         for timeout, due in self._waits.items():
             _move(timeout, self._earlier(due))
 
     def refused(self, error: Refused) -> None:
         self._trouble = error
+        self.on_news(News(is_up=False, what=str(error), error=error))
         refusal = self._refusal
         for question in self._questions.values():
             if refusal is not None and not question.is_sent:

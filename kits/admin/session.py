@@ -107,6 +107,11 @@ class Session:
         if not getattr(self, "_is_closed", True):
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
+    @property
+    def connection(self) -> AdminConnection:
+        """What carries the commands: whether it is up, and the token of this session."""
+        return self._connection
+
     def close(self) -> None:
         """Say goodbye to the server; commands that still wait raise SessionClosed. Twice is fine."""
         if self._is_closed:

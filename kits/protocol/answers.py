@@ -67,6 +67,10 @@ class ServerStatus(msgspec.Struct, frozen=True):
     clients: list[ClientRow]
     revision: int
     """Rises whenever something moves at the server."""
+    fl_port: int = 0
+    """Where sites dial in; 0 if that is no port."""
+    service_session_id: str = ""
+    """SSID: which server's reign this is."""
 
 
 class SiteRow(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ...kernel.errors import SundogError
+from ...transports.address import Address
 from ..protocol.answers import AppRow, ClientRow, ServerStatus, SiteRow, SitesStatus
 from ..protocol.requests import CheckStatus
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 SITE_ANSWER_SECONDS = 10.0
 NO_JOBS = "No Jobs"
 NO_REPLY = "No Reply"
+FIXED_SSID = "ebc6125d-0a56-4688-9b08-355fe9e4d61a"
+"""The SSID of a project without an overseer, where no other server can take over; it is that of FLARE 2.1."""
 
 
 async def check_status(server: Server, asked: CheckStatus) -> ServerStatus | SitesStatus:
@@ -28,7 +31,8 @@ def _server_status(server: Server) -> ServerStatus:
     jobs = [AppRow(run, program.meta.name) for run, program in server.runs.items()]
     now = time.time()
     sites = [ClientRow(name, link.peer.instance, round(now - link.silent_seconds, 3)) for name, link in server.sites().items()]
-    return ServerStatus("started" if jobs else "stopped", jobs, len(sites), sites, server.jobs.revision)
+    fl_port = Address.parse(server.addresses[0]).port
+    return ServerStatus("started" if jobs else "stopped", jobs, len(sites), sites, server.jobs.revision, fl_port, FIXED_SSID)
 
 
 async def _sites_status(server: Server, wanted: list[str]) -> SitesStatus:
