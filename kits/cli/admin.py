@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from ..admin.session import Session
-
-FAREWELLS = ("bye", "exit", "quit")
 
 
 class AdminHelp(click.Command):
@@ -28,40 +21,29 @@ class AdminHelp(click.Command):
 @click.command(cls=AdminHelp)
 @click.argument("kit", type=click.Path(path_type=Path))
 @click.option("-c", "line", metavar="COMMAND", help="Give this one command.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with -c.")
-def command(kit: Path, line: str | None, *, as_json: bool) -> int:
-    """Give commands to the server of an admin's kit: the one after -c, or else each line of standard input.
+@click.option(
+    "-f", "script", metavar="SCRIPT", help="Give the commands in this file, one a line, up to the first that fails; - is standard input."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with -c or -f.")
+def command(kit: Path, line: str | None, script: str | None, *, as_json: bool) -> int:
+    """Give commands to the server of an admin's kit: interactively, or the one after -c, or those in a file.
 
-    KIT is the folder that holds startup/fed_admin.json.
+    KIT is the folder that holds startup/fed_admin.json. Where standard input is no terminal, each of its lines is a
+    command.
     """
     from ..admin.commands import run_line
     from ..admin.session import Session
+    from ..console.program import run_console, run_script
     from ..workspace.log import start_command_logging
 
-    if as_json and line is None:
-        raise click.UsageError("--json needs -c: it prints one document")
+    if line is not None and script is not None:
+        raise click.UsageError("-c and -f exclude each other")
+    if as_json and line is None and script is None:
+        raise click.UsageError("--json needs -c or -f: it prints one document")
     start_command_logging()
     with Session(kit) as session:
         for note in session.notes:
             click.echo(f"note: {note}", err=True)
-        return run_line(session, line, as_json=as_json) if line is not None else _each_line(session)
-
-
-def _each_line(session: Session) -> int:
-    """Do what standard input says, line by line; the status of the last command that failed."""
-    from ..admin.commands import run_line
-
-    status = 0
-    while line := _next_line(session.kit.prompt):
-        words = line.strip()
-        if words in FAREWELLS:
-            break
-        if words:
-            status = run_line(session, words) or status
-    return status
-
-
-def _next_line(prompt: str) -> str:
-    if sys.stdin.isatty():
-        click.echo(prompt, nl=False)
-    return sys.stdin.readline()
+        if line is not None:
+            return run_line(session, line, as_json=as_json)
+        return run_script(session, script, as_json=as_json) if script is not None else run_console(session)

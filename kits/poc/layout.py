@@ -161,7 +161,7 @@ def _write_participant(folder: Path, kit: ServerKit | SiteKit | AdminKit, kind: 
 _PURPOSES = {
     "start.sh": "Starts this participant in the background and returns when it works.",
     "stop.sh": "Stops this participant and returns when it is gone.",
-    "fl_admin.sh": "Gives commands to the server: one with -c, or each line of standard input.",
+    "fl_admin.sh": "Opens the console that gives commands to the server; -c gives one, -f those in a file.",
 }
 _SCRIPT = """#!/bin/sh
 # {purpose}

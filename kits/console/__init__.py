@@ -1,0 +1,1 @@
+"""The interactive console of an admin, and scripts of its commands."""
