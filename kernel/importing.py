@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .errors import Failure, PluginError
@@ -106,7 +108,8 @@ def split_target(path: str) -> tuple[str, str]:
 def import_module(name: str) -> Any:
     """The module, whatever goes wrong told apart: see `import_class`."""
     try:
-        return importlib.import_module(name)
+        with _garbage_kept():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if name == missing or name.startswith(f"{missing}."):
@@ -115,6 +118,19 @@ def import_module(name: str) -> Any:
     except Exception as error:  # a stranger's code
         failure = Failure.of(error)
         raise ImportBroke(f"importing module {name} raised {failure.what} ({failure.where})", where=name) from error
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """No garbage collection meanwhile: what an import makes stays, and a large library is looked through again and again."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
