@@ -53,8 +53,6 @@ class GrpcConnection(Connection):
         self.peer = peer
         self.is_clean = False
         """Whether both sides agree that nothing is missing, once it is over."""
-        self.gone = asyncio.Event()
-        """To be set by the holder when the stream has been let go."""
         self._stream = stream
         self._max_frame_bytes = max_frame_bytes
         self._room = asyncio.Event()
@@ -64,6 +62,7 @@ class GrpcConnection(Connection):
         self._turn = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
+        self._gone = asyncio.Event()
         self._has_said_goodbye = False
 
     def __repr__(self) -> str:
@@ -93,7 +92,7 @@ class GrpcConnection(Connection):
         try:
             async with asyncio.timeout(self.linger_seconds):
                 await self._say_goodbye()
-                await self.gone.wait()  # the peer lets go of the stream when it has read the goodbye
+                await self._gone.wait()  # the peer lets go of the stream when it has read the goodbye
         except (TimeoutError, TransportError):
             pass  # the peer cannot be told
         finally:
@@ -119,6 +118,11 @@ class GrpcConnection(Connection):
         finally:
             reading.cancel()
             self.end(ConnectionLost, "the peer vanished without a goodbye")
+
+    def let_go(self) -> None:
+        """To be called by who held the stream, once it is closed."""
+        self._stream = None
+        self._gone.set()
 
     async def _say_goodbye(self) -> None:
         async with self._turn:

@@ -9,7 +9,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import grpc
@@ -103,6 +103,7 @@ class GrpcListener(Listener):
         self._arrived: Mailbox[GrpcConnection] = Mailbox(self.address)
         self._server = grpc.aio.server(handlers=[_Door(self._serve)], options=_SERVER_OPTIONS)
         self._live: set[GrpcConnection] = set()
+        self._stopping: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         state = self._arrived.end.what if self._arrived.end else "open"
@@ -124,30 +125,36 @@ class GrpcListener(Listener):
         for connection in self._arrived.finish(EndOfConnection, "the listener has closed", drop=True):
             connection.abort()
         # The port is free at once; the server lives until its last connection has gone, which nobody needs to wait for.
-        stopping = asyncio.create_task(self._server.stop(_FOREVER_SECONDS))
-        _keep(stopping)
+        self._stopping = asyncio.create_task(self._server.stop(_FOREVER_SECONDS))
+        _keep(self._stopping)
         if all(connection.is_over for connection in self._live):
-            await asyncio.wait({stopping}, timeout=GrpcConnection.linger_seconds)
+            await asyncio.wait({self._stopping}, timeout=GrpcConnection.linger_seconds)
         else:
             await _a_turn()
 
     async def _serve(self, _: object, context: Any) -> None:
         """One stream, from its arrival to its end; the library cancels it when the peer has cancelled or gone."""
         if self._arrived.end is not None or len(self._arrived) >= BACKLOG:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the server does not accept connections")
+            _end_with(context, grpc.StatusCode.UNAVAILABLE, "the server does not accept connections")
+            return
         peer = _address_of(context.peer())
         await context.send_initial_metadata(((_CALLER, peer),))
         connection = GrpcConnection(context, local=self.address, peer=peer, max_frame_bytes=self._max_frame_bytes)
-        context.add_done_callback(lambda _: self._forget(connection))
+        # The context's own done callbacks would be a circle of references, and keep the connection until it is collected.
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task.add_done_callback(lambda _: self._forget(connection))
         self._live.add(connection)
         self._arrived.put(connection)
         await connection.run()
         if not connection.is_clean:
-            await context.abort(grpc.StatusCode.ABORTED, "the connection was aborted")
+            _end_with(context, grpc.StatusCode.ABORTED, "the connection was aborted")
 
     def _forget(self, connection: GrpcConnection) -> None:
         self._live.discard(connection)
-        connection.gone.set()
+        if self._stopping is not None and not self._live:
+            self._stopping.add_done_callback(lambda _: connection.let_go())
+        else:
+            connection.let_go()
 
 
 class _Door(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library ships no types
@@ -158,6 +165,12 @@ class _Door(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library ships 
 
     def service(self, handler_call_details: Any) -> Any:
         return self._handler if handler_call_details.method == METHOD else None
+
+
+def _end_with(context: Any, code: Any, details: str) -> None:
+    """How the stream ends when its handler returns; `context.abort` would keep a traceback, and all that it knows."""
+    context.set_code(code)
+    context.set_details(details)
 
 
 def _parse(address: str) -> Address:
@@ -217,7 +230,7 @@ async def _hold(channel: Any, connection: GrpcConnection) -> None:
         await connection.run()
     finally:
         await channel.close()  # it cancels the stream
-        connection.gone.set()
+        connection.let_go()
 
 
 def _address_of(peer: str) -> str:
