@@ -38,7 +38,9 @@ def show(pieces: Iterable[Piece], out: TextIO) -> None:
     is_terminal = out.isatty()
     console = Console(file=out, width=None if is_terminal else WIDE, markup=False, highlight=False, emoji=False)
     for piece in pieces:
-        if isinstance(piece, Table):
+        if isinstance(piece, Table) and _narrowest(piece) > console.width:
+            console.print("\n\n".join(_records(piece)), soft_wrap=True)
+        elif isinstance(piece, Table):
             piece.box = box.SIMPLE_HEAD if is_terminal else None
             console.print(piece)
         else:
@@ -140,6 +142,21 @@ def _table(headings: list[str], rows: Iterable[list[str]]) -> Table:
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
+
+
+def _narrowest(table: Table) -> int:
+    """Columns of a terminal in which a table can still be read: what must stand in one line, and a word of the rest."""
+    headings = [str(column.header) for column in table.columns]
+    cells = [list(map(str, column.cells)) if column.no_wrap else [] for column in table.columns]
+    return sum(max(8, *map(len, [heading, *its])) for heading, its in zip(headings, cells, strict=True)) + 3 * (len(headings) - 1)
+
+
+def _records(table: Table) -> Iterator[str]:
+    """Its rows for a terminal that is too narrow: a line for each cell that is not empty."""
+    headings = [str(column.header) for column in table.columns]
+    widest = max(map(len, headings))
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        yield "\n".join(f"{heading:<{widest}}  {cell}" for heading, cell in zip(headings, row, strict=True) if str(cell))
 
 
 def _job_cells(row: JobRow) -> list[str]:

@@ -52,7 +52,9 @@ def primary(address: str, status: ServerStatus) -> str:
     """The server that serves, as host:fl_port:admin_port, and its SSID."""
     server = Address.parse(address)
     end_point = f"{server.host}:{status.fl_port}:{server.port}"
-    return printable(f"Got primary SP {end_point}. Host: {server.host} Admin_port: {server.port} SSID: {status.service_session_id}")
+    return printable(
+        f"primary SP {end_point} SSID: {status.service_session_id}\n  Host: {server.host} Admin_port: {server.port}", keep="\n"
+    )
 
 
 class Lookout:

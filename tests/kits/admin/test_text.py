@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from sundog.kits.admin import text
 from sundog.kits.protocol.answers import (
     ClientRow,
@@ -64,3 +66,22 @@ def test_empty_answers_have_words() -> None:
     assert shown(text.status(SitesStatus([], 1))) == "No clients.\n"
     assert shown(text.status(ServerStatus("stopped", [], 0, [], 1))) == "Engine status: stopped\nRegistered clients: 0\n"
     assert "1970" in shown(text.status(ServerStatus("stopped", [], 1, [ClientRow("site-1", "t", 86400.0)], 1)))
+
+
+class NarrowTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("columns", "is_table"), [("80", False), ("140", True)])
+def test_a_terminal_that_is_too_narrow_gets_a_line_for_each_cell(monkeypatch: pytest.MonkeyPatch, columns: str, is_table: bool) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("NO_COLOR", "1")
+    row = JobRow("4" * 36, "hello", "FINISHED:EXECUTION_EXCEPTION", 0.0, 3661.2, "")
+    out = NarrowTerminal()
+
+    text.show(text.job_list(JobList([row, row])), out)
+
+    assert (f"JOB ID        {'4' * 36}\nNAME          hello\n" in out.getvalue()) is not is_table
+    assert "4" * 36 in out.getvalue()
+    assert "FINISHED:EXECUTION_EXCEPTION" in out.getvalue()
