@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constra
 INSTALLED = $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench campaign errors clean
+.PHONY: help demo test check bench campaign errors console clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -33,6 +33,9 @@ campaign: $(INSTALLED) ## the long tests: faults by the thousand, gigabytes
 
 errors: $(INSTALLED) ## write docs/errors anew from the docstrings
 	@$(BIN)/python docs/errors/generate.py
+
+console: $(INSTALLED) ## write docs/console.md anew from the tables of commands
+	@$(BIN)/python docs/generate_console.py
 
 clean: ## remove what the tools left, and the virtual environment
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TextIO
 
+import click
 import msgspec
 
 from ...kernel.errors import AdminError, SundogError
 from ..admin.answers import CommandFailed
-from ..admin.commands import FAILURE, SUCCESS, USAGE, CommandMisused, NoSuchCommand, run_line
+from ..admin.commands import FAILURE, SUCCESS, USAGE, CommandMisused, NoSuchCommand, parse, run_line
 from ..admin.connection import NotSent
 from ..admin.session import Session
 from ..admin.text import show, trouble
@@ -22,7 +23,10 @@ from .line import Line, read_line
 from .local import find_command
 from .sheet import Sheet, wants_colours
 from .table import LocalCommand
+from .watch import watch
 
+WATCHED = "monitor_job"
+"""The command that has a view of its own at a terminal."""
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
@@ -96,7 +100,17 @@ class Shell:
             return command.run(self, sheet, words[1:])
         if self._is_interactive and not self.session.connection.link.is_up:
             raise NotSent("the server is away; the console goes on dialling and tells when it is back", where=command.name)
+        if command.name == WATCHED and self._is_interactive and line.file is None:
+            return self._watch(line, sheet)
         return run_line(self.session, line.command, as_json=as_json, out=sheet, err=self.err)
+
+    def _watch(self, line: Line, sheet: TextIO) -> int:
+        try:
+            _, given = parse(line.command)
+        except click.exceptions.Exit:  # --help was printed
+            return SUCCESS
+        watch(self.session, given["job_id"], sheet)
+        return SUCCESS
 
     @contextmanager
     def _output(self, line: Line, out: TextIO) -> Iterator[TextIO]:

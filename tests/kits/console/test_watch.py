@@ -1,0 +1,57 @@
+"""The live view of a job."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sundog.kits.console.watch import view, watch
+from sundog.kits.protocol.answers import JobReport, RoundReport
+
+from .conftest import Clinic
+from .terminal import plain
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def report(rounds: int, status: str = "RUNNING") -> JobReport:
+    row = [RoundReport("train", n, 0.5, ["a", "b"], ["a"], [], ["b"], {}, {}, {"accuracy": n / 100}) for n in range(rounds)]
+    return JobReport("4" * 36, "hello\x1b[2J", status, "", 3.0, ["a", "b"], {}, "", "", row)
+
+
+def drawn(job: JobReport, height: int) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=80, height=height).print(view(job, height))
+    return out.getvalue().splitlines()
+
+
+def test_it_shows_state_sites_and_rounds() -> None:
+    lines = drawn(report(2), 24)
+
+    assert lines[0] == f"hello\\x1b[2J  {'4' * 36}"
+    assert lines[1].rstrip() == "RUNNING  3.0 s  2 rounds"
+    assert [line.split() for line in lines[4:6]] == [["train", str(n), "1", "of", "2", "0.50", f"accuracy={n / 100:g}"] for n in (0, 1)]
+
+
+def test_it_fits_a_terminal_however_many_rounds_there_are() -> None:
+    lines = drawn(report(500), 24)
+
+    assert len(lines) <= 24
+    assert any(line.split()[:2] == ["train", "499"] for line in lines)
+    assert any("rounds before these" in line for line in lines)
+
+
+def test_it_ends_with_the_job(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out = Screen()
+
+    ended = watch(clinic.session, clinic.done, out)
+
+    assert ended.status == "FINISHED:COMPLETED"
+    assert "FINISHED:COMPLETED" in plain(out.getvalue())
+    assert "Ctrl-C" not in plain(out.getvalue())
