@@ -182,7 +182,7 @@ ports {poc.fl_port} (sites) and {poc.admin_port} (admins).
 | start all in the background, stop all | `sundog poc start`, `sundog poc stop` (`-w` this folder) |
 | the same in the foreground, until Ctrl-C | `sundog poc up` |
 | one alone | `server/startup/start.sh`, `server/startup/stop.sh` |
-| give a command | `admin/startup/fl_admin.sh -c "list_jobs"` |
+| give commands | `admin/startup/fl_admin.sh`; one alone: `admin/startup/fl_admin.sh -c "list_jobs"` |
 | what happens | `server/log.txt`, `site-1/log.txt`; of a job: `server/runs/<id>/` |
 
 Jobs are looked for in `admin/transfer/`, and results go there. This is not for production.
