@@ -40,16 +40,19 @@ def _at_terminal(session: Session) -> int:
     with Prompt(session.kit.prompt, ConsoleCompleter(sources_of(session)), session.folder) as prompt:
         lookout = Lookout(session, prompt.say)
         while not shell.is_over:
+            is_typing = True
             try:
                 lookout.open()
                 line = prompt.read()
+                is_typing = False
                 lookout.hold()
                 shell.do(line, sys.stdout)
             except EOFError:
                 break
             except KeyboardInterrupt:
                 lookout.hold()
-                click.echo("interrupted; what the server has begun goes on")
+                if not is_typing:  # else the line is thrown away, as the user sees
+                    click.echo("interrupted; what the server has begun goes on")
     return SUCCESS
 
 

@@ -136,7 +136,7 @@ def test_ctrl_c_throws_the_line_away(console: Open) -> None:
     terminal.send("lst_job")
     terminal.wait_for("lst_job")
     terminal.send(CTRL_C)
-    terminal.wait_for_prompt()
+    assert "interrupted" not in terminal.wait_for_prompt()
 
     assert "Engine status" in terminal.give("check_status server")
 
