@@ -72,6 +72,12 @@ def sundog_resource_managers(add: AddClass) -> None:
 
 
 @register
+def sundog_access_rules(add: AddClass) -> None:
+    """Who may give which command."""
+    add("CommandsByRole", "sundog.components.access.by_role:CommandsByRole")
+
+
+@register
 def sundog_schedulers(add: AddClass) -> None:
     """Which waiting job is tried next."""
     add("FifoScheduler", "sundog.components.schedulers.fifo:FifoScheduler")

@@ -17,7 +17,18 @@ import msgspec
 
 from ...kernel.errors import AdminError, SundogError
 from ...kernel.importing import did_you_mean
-from ..protocol.answers import AbortedJob, JobList, JobReport, Problem, ServerStatus, SitesStatus, SubmittedJob
+from ..protocol.answers import (
+    AbortedJob,
+    ClonedJob,
+    DeletedJob,
+    JobList,
+    JobReport,
+    Problem,
+    ServerStatus,
+    SessionList,
+    SitesStatus,
+    SubmittedJob,
+)
 from . import text
 from .answers import CommandFailed, DownloadedJob
 from .session import Session
@@ -87,6 +98,10 @@ def _job_id() -> click.Argument:
     return click.Argument(["job_id"], metavar="JOB_ID")
 
 
+def _request_id() -> click.Option:
+    return click.Option(["--request-id"], metavar="ID", help="The same again is the same job.")
+
+
 def _submit(session: Session, folder: str, request_id: str | None) -> SubmittedJob:
     return SubmittedJob(session.submit_job(folder, request_id=request_id))
 
@@ -99,11 +114,11 @@ _COMMANDS = (
         "Without names, all sites that were connected since the server started.",
     ),
     AdminCommand(
+        "list_sessions", "status", "List the admins that are connected.", (), Session.list_sessions, (SessionList,), text.sessions,
+    ),
+    AdminCommand(
         "submit_job", "jobs", "Submit a job.",
-        (
-            click.Argument(["folder"], metavar="FOLDER"),
-            click.Option(["--request-id"], metavar="ID", help="The same again is the same job."),
-        ),
+        (click.Argument(["folder"], metavar="FOLDER"), _request_id()),
         _submit, (SubmittedJob,), text.submitted,
         "FOLDER is relative to the kit's upload_dir, or absolute. One without meta.json is an app, which goes to everybody.",
     ),
@@ -122,6 +137,15 @@ _COMMANDS = (
     ),
     AdminCommand(
         "abort_job", "jobs", "End a job; the answer comes when it has ended.", (_job_id(),), Session.abort_job, (AbortedJob,), text.aborted,
+    ),
+    AdminCommand(
+        "delete_job", "jobs", "Remove a job that has ended, and its result, from the server.", (_job_id(),),
+        Session.delete_job, (DeletedJob,), text.deleted,
+        "One that has not ended is refused: abort it first. What sites keep of it stays there.",
+    ),
+    AdminCommand(
+        "clone_job", "jobs", "Submit a job of the server's once more, as it was submitted.", (_job_id(), _request_id()),
+        Session.clone_job, (ClonedJob,), text.cloned,
     ),
     AdminCommand(
         "download_job", "jobs", "Fetch a job that has ended, and its result.",

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
+import secrets
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
+from typing import Literal, TypeVar, overload
 
 import msgspec
 
 from ...kernel.errors import AdminError, SundogError
-from ...transports.link import Timers
-from ..protocol.answers import AbortedJob, JobList, JobReport, Problem, ServerStatus, SitesStatus
-from ..protocol.requests import AbortJob, CheckStatus, GetJobReport, ListJobs, Request, Seen, WatchJob
-from ..workspace.kit import AdminKit, read_kit
-from ..workspace.log import keep_quiet
+from ..protocol.answers import AbortedJob, ClonedJob, DeletedJob, JobList, JobReport, Problem, ServerStatus, SessionList, SitesStatus
+from ..protocol.requests import AbortJob, CheckStatus, CloneJob, DeleteJob, GetJobReport, ListJobs, ListSessions, Seen, WatchJob
 from .answers import DownloadedJob, Waited
-from .connection import AdminConnection, NotAdmitted, NotSent, OutcomeUnknown, SessionClosed
-from .exchange import Exchange
-from .loop_thread import LoopThread
+from .connection import NotAdmitted, NotSent, OutcomeUnknown
+from .session_base import Deadline, SessionBase
 
-Answer = TypeVar("Answer", bound=msgspec.Struct)
 Status = TypeVar("Status", ServerStatus, SitesStatus)
 Progress = Callable[[int, int], object]
 """Told bytes that are here, and bytes in all."""
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class NotFinished(AdminError):
@@ -64,7 +53,7 @@ def have_no_jobs(status: SitesStatus) -> bool:
     return all(row.status == "No Jobs" for row in status.clients)
 
 
-class Session:
+class Session(SessionBase):
     """An admin's session with the server that its kit names; `with Session("poc/admin") as session:`.
 
     It connects by itself, and again when the connection is lost; a command waits for that. Every method may raise
@@ -80,46 +69,6 @@ class Session:
     Raises:
         NoKit, KitRefused: the folder is no admin's kit, or its file has mistakes.
     """
-
-    def __init__(self, kit: str | Path, *, timeout: float = 30.0, thread: LoopThread | None = None, timers: Timers | None = None) -> None:
-        keep_quiet()
-        self.folder = Path(kit).expanduser().absolute()
-        self.kit, self.notes = read_kit(self.folder, AdminKit)
-        self._timeout = timeout
-        self._is_closed = False
-        self._has_own_thread = thread is None
-        self._thread = thread or LoopThread()
-        self._connection = AdminConnection(self.kit, away_seconds=timeout, timers=timers)
-        self._thread.call(self._connection.start())
-        self._exchange = Exchange(self._connection)
-
-    def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "up" if self._connection.link.is_up else "down"
-        return f"<Session of {self.kit.name} at {', '.join(self.kit.endpoints)}: {state}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not getattr(self, "_is_closed", True):
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-
-    @property
-    def connection(self) -> AdminConnection:
-        """What carries the commands: whether it is up, and the token of this session."""
-        return self._connection
-
-    def close(self) -> None:
-        """Say goodbye to the server; commands that still wait raise SessionClosed. Twice is fine."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self._thread.call(self._connection.close())
-        if self._has_own_thread:
-            self._thread.close()
 
     # --- status -------------------------------------------------------------------------------------------------
 
@@ -153,6 +102,10 @@ class Session:
         """The same for the status of sites; by default, until all answer and none has a job."""
         return self._wait(CheckStatus(target="client", sites=list(sites)), SitesStatus, callback, timeout)
 
+    def list_sessions(self) -> SessionList:
+        """Which admins are connected to the server, this session among them, the oldest first."""
+        return self._ask(ListSessions(), SessionList, self._timeout)
+
     # --- jobs ---------------------------------------------------------------------------------------------------
 
     def submit_job(self, folder: str | Path, *, request_id: str | None = None) -> str:
@@ -167,6 +120,27 @@ class Session:
         """
         path = self.folder / self.kit.upload_dir / Path(folder).expanduser()
         return self._call(self._exchange.submit, path, request_id)
+
+    def clone_job(self, job_id: str, *, request_id: str | None = None) -> ClonedJob:
+        """Submit a job of the server's once more, as it was submitted; it has a new id, and a run of its own.
+
+        Args:
+            job_id: the job, in whatever state; the beginning of its id will do.
+            request_id: the same again is the same clone (letters, digits and ._-, at most 63).
+
+        Raises:
+            RemoteError: SD-4032 if there is no such job, SD-6005 if the request id made a job of other files.
+        """
+        request = CloneJob(job_id=job_id, request=request_id or secrets.token_hex(8))
+        return self._ask(request, ClonedJob, None)
+
+    def delete_job(self, job_id: str) -> DeletedJob:
+        """Remove a job that has ended, and its result, from the server. What sites keep of it stays there.
+
+        Raises:
+            RemoteError: SD-6002 if it has not ended; SD-4032 if there is no such job.
+        """
+        return self._ask(DeleteJob(job_id=job_id), DeletedJob, self._timeout)
 
     def list_jobs(self, name_prefix: str = "", id_prefix: str = "", *, detailed: bool = False) -> JobList:
         """The jobs whose name and id begin so, the newest first."""
@@ -255,41 +229,8 @@ class Session:
             if holds(status):
                 return Waited(is_reached=True, status=status)
 
-    def _ask(self, request: Request, answer: type[Answer], seconds: float | None) -> Answer:
-        return self._call(self._connection.ask, request, answer, seconds)
-
-    def _call(self, act: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        with self._open():
-            return self._thread.call(act(*args, **kwargs))
-
-    @contextmanager
-    def _open(self) -> Iterator[None]:
-        if self._is_closed:
-            raise SessionClosed("the session is closed")
-        try:
-            yield
-        except CancelledError:
-            raise SessionClosed("the session was closed before the answer came") from None
-
 
 def _news_of(job_id: str, report: JobReport | None) -> WatchJob:
     if report is None:
         return WatchJob(job_id=job_id)
     return WatchJob(job_id=report.job_id, seen=Seen(report.status, len(report.rounds), report.waits_for))
-
-
-class Deadline:
-    """A moment some seconds from now, or never."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self._at = None if seconds is None else time.monotonic() + seconds
-
-    @property
-    def left(self) -> float | None:
-        """Seconds until then, 0 if it has passed; None: never."""
-        return None if self._at is None else max(0.0, self._at - time.monotonic())
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has passed."""
-        return self.left == 0.0

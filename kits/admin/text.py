@@ -15,6 +15,8 @@ from rich.text import Text
 
 from ..protocol.answers import (
     AbortedJob,
+    ClonedJob,
+    DeletedJob,
     JobList,
     JobReport,
     JobRow,
@@ -22,6 +24,7 @@ from ..protocol.answers import (
     Problem,
     RoundReport,
     ServerStatus,
+    SessionList,
     SitesStatus,
     SubmittedJob,
 )
@@ -69,6 +72,15 @@ def status(answer: ServerStatus | SitesStatus) -> Iterator[Piece]:
         yield _table(["CLIENT", "APP_NAME", "JOB_ID", "STATUS"], rows)
 
 
+def sessions(answer: SessionList) -> Iterator[Piece]:
+    """`list_sessions`."""
+    rows = (
+        [row.user, row.session_id, moment(row.start_time), moment(row.last_active_time), f"{row.idle_seconds:.0f} s"]
+        for row in answer.sessions
+    )
+    yield _table(["USER", "SESSION ID", "START", "LAST ACTIVE", "IDLE"], rows)
+
+
 def submitted(answer: SubmittedJob) -> Iterator[Piece]:
     """`submit_job`."""
     yield f"Submitted job: {answer.job_id}"
@@ -87,6 +99,17 @@ def job_list(answer: JobList) -> Iterator[Piece]:
 def aborted(answer: AbortedJob) -> Iterator[Piece]:
     """`abort_job`."""
     yield f"Aborted job: {answer.job_id}"
+
+
+def deleted(answer: DeletedJob) -> Iterator[Piece]:
+    """`delete_job`."""
+    yield f"Deleted job: {answer.job_id}"
+
+
+def cloned(answer: ClonedJob) -> Iterator[Piece]:
+    """`clone_job`."""
+    yield f"Cloned job: {answer.cloned_from}"
+    yield f"Submitted job: {answer.job_id}"
 
 
 def downloaded(answer: DownloadedJob) -> Iterator[Piece]:

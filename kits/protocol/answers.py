@@ -93,6 +93,25 @@ class SitesStatus(msgspec.Struct, frozen=True):
     """Rises whenever something moves at the server."""
 
 
+class SessionRow(msgspec.Struct, frozen=True):
+    """An admin who is connected."""
+
+    user: str
+    session_id: str
+    """The instance of its program."""
+    start_time: float
+    last_active_time: float
+    """When its newest command came, or its connection if there was none yet."""
+    idle_seconds: float
+    """How long that is ago; 0 while a command is under way."""
+
+
+class SessionList(msgspec.Struct, frozen=True):
+    """`list_sessions`: the oldest first."""
+
+    sessions: list[SessionRow]
+
+
 # --- jobs ---------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +171,19 @@ class AbortedJob(msgspec.Struct, frozen=True):
     job_id: str
     status: str
     """FINISHED:ABORTED, unless the job came to another end first."""
+
+
+class DeletedJob(msgspec.Struct, frozen=True):
+    """`delete_job`."""
+
+    job_id: str
+
+
+class ClonedJob(msgspec.Struct, frozen=True):
+    """`clone_job`."""
+
+    job_id: str
+    cloned_from: str
 
 
 class DownloadOffer(msgspec.Struct, frozen=True):

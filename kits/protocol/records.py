@@ -146,7 +146,17 @@ class JobChanged(Record, tag=20):
     meta: dict[str, Any]
 
 
-AnyRecord = RunStarted | StepOpened | StepReopened | ResultReceived | ResultRejected | StepClosed | RunFinished | JobChanged
+class JobDeleted(Record, tag=21):
+    """In the project's journal: a job and all that it left are gone."""
+
+    previous: str
+    job: str
+    time_seconds: float
+    admin: str
+    """Who wanted it."""
+
+
+AnyRecord = RunStarted | StepOpened | StepReopened | ResultReceived | ResultRejected | StepClosed | RunFinished | JobChanged | JobDeleted
 
 encode_record = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(AnyRecord).decode

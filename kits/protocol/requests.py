@@ -83,6 +83,28 @@ class AbortJob(Request, frozen=True, kw_only=True):
     job_id: str
 
 
+class DeleteJob(Request, frozen=True, kw_only=True):
+    """Remove a job that has ended, and all that it left at the server."""
+
+    command = "delete_job"
+    job_id: str
+
+
+class CloneJob(Request, frozen=True, kw_only=True):
+    """Submit a job that is there once more."""
+
+    command = "clone_job"
+    job_id: str
+    request: OwnId
+    """The same again is the same clone."""
+
+
+class ListSessions(Request, frozen=True, kw_only=True):
+    """Which admins are connected?"""
+
+    command = "list_sessions"
+
+
 class DownloadJob(Request, frozen=True, kw_only=True):
     """Offer the files of a job and of its result, until `DownloadDone`."""
 

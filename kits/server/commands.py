@@ -12,11 +12,23 @@ import structlog
 from ...kernel.errors import AdminError, Failure, SundogError
 from ...transports.link import Link
 from ..protocol import requests as ask
-from ..protocol.answers import AbortedJob, JobChange, JobDetail, JobList, JobReport, JobRow, Nothing, SubmittedJob
+from ..protocol.answers import (
+    AbortedJob,
+    ClonedJob,
+    DeletedJob,
+    JobChange,
+    JobDetail,
+    JobList,
+    JobReport,
+    JobRow,
+    Nothing,
+    SessionList,
+    SubmittedJob,
+)
 from ..protocol.messages import Command, Reply
 from ..protocol.records import Status
-from ..workspace.job_state import Job
-from .deliveries import Deliveries
+from ..workspace.job_state import Job, NoSuchJob
+from .deliveries import Deliveries, StillRunning
 from .report import failure_of
 from .status import check_status
 
@@ -60,6 +72,17 @@ class AlreadyEnded(AdminError):
     code = "SD-6006"
 
 
+class NotAllowed(AdminError):
+    """A participant may not give a command here.
+
+    Cause: the access rule of the server, or of the site that the command is for, refuses it.
+
+    Cure: ask whoever operates the participant in the message; the rule is in "components" of its kit.
+    """
+
+    code = "SD-6007"
+
+
 class Commands:
     """The commands, by name; each is its arguments' type and what is done."""
 
@@ -74,6 +97,9 @@ class Commands:
             ask.GetJobReport: self._get_job_report,
             ask.WatchJob: self._watch_job,
             ask.AbortJob: self._abort_job,
+            ask.DeleteJob: self._delete_job,
+            ask.CloneJob: self._clone_job,
+            ask.ListSessions: self._list_sessions,
             ask.DownloadJob: self._download_job,
             ask.DownloadDone: self._download_done,
         }
@@ -87,7 +113,9 @@ class Commands:
         self._under_way.add(key)
         log.info("command", name=message.name, admin=link.peer.name, request=message.request)
         try:
-            link.send(Reply(message.request), msgspec.json.encode(await self._act(link, message.name, body)))
+            with self._server.sessions.active(link):
+                answer = await self._act(link, message.name, body)
+            link.send(Reply(message.request), msgspec.json.encode(answer))
         except Exception as exc:  # noqa: BLE001  # whatever it is: somebody waits for an answer
             failure = Failure.of(exc)
             log.warning("command_refused", name=message.name, admin=link.peer.name, code=failure.code, reason=failure.what)
@@ -104,7 +132,24 @@ class Commands:
             arguments = msgspec.json.decode(body or b"{}", type=kind)
         except (msgspec.DecodeError, ValueError) as exc:  # ValueError: text that is not UTF-8
             raise ArgumentsRefused(str(exc), where=name) from exc
+        self._refuse_forbidden(link, arguments)
         return await act(link, arguments)
+
+    def _refuse_forbidden(self, link: Link, asked: ask.Request) -> None:
+        """Raises: NotAllowed."""
+        peer = link.peer
+        if not self._server.access.allows(peer.name, peer.role, asked.command, self._subject(asked)):
+            raise NotAllowed(f"the server does not allow {peer} to give it", where=asked.command)
+
+    def _subject(self, asked: ask.Request) -> dict[str, Any]:
+        """What an access rule is told of what a command is about."""
+        if not hasattr(asked, "job_id"):
+            return {}
+        try:
+            job = self._server.jobs.table.find(asked.job_id)
+        except AdminError:  # the command itself says so, to those who may give it
+            return {"job_id": asked.job_id}
+        return {"job_id": job.id, **job.meta}
 
     async def _check_status(self, _link: Link, asked: ask.CheckStatus) -> msgspec.Struct:
         return await check_status(self._server, asked)
@@ -132,6 +177,25 @@ class Commands:
         if ended.status is not Status.ABORTED:
             raise AlreadyEnded(f"the job has ended as {ended.status}", where=job.id)
         return AbortedJob(job.id, str(ended.status))
+
+    async def _delete_job(self, link: Link, asked: ask.DeleteJob) -> DeletedJob:
+        table = self._server.jobs.table
+        try:
+            job = table.find(asked.job_id)
+        except NoSuchJob:
+            if gone := table.find_deleted(asked.job_id):  # asked twice
+                return DeletedJob(gone)
+            raise
+        if not job.status.is_end:
+            raise StillRunning(f"the job is {job.status}", where=job.id)
+        await self._server.jobs.delete(job, link.peer.name)
+        return DeletedJob(job.id)
+
+    async def _clone_job(self, link: Link, asked: ask.CloneJob) -> ClonedJob:
+        return await self._deliveries.clone(link, asked)
+
+    async def _list_sessions(self, _link: Link, _asked: ask.ListSessions) -> SessionList:
+        return self._server.sessions.listing()
 
     async def _download_job(self, link: Link, asked: ask.DownloadJob) -> msgspec.Struct:
         return await self._deliveries.offer(link, asked)

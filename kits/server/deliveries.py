@@ -12,8 +12,8 @@ import msgspec
 
 from ...kernel.errors import AdminError
 from ...transports.link import Link
-from ..protocol.answers import DownloadOffer, SubmittedJob
-from ..protocol.requests import DownloadJob, SubmitJob
+from ..protocol.answers import ClonedJob, DownloadOffer, SubmittedJob
+from ..protocol.requests import CloneJob, DownloadJob, SubmitJob
 from ..supervisor.travel import FolderOffers, fetch_folder
 from ..workspace.folders import PathRefused, relative_path
 from ..workspace.job_state import Job
@@ -28,7 +28,7 @@ NO_LIMITS = Limits(10**6, 2**60)
 
 
 class StillRunning(AdminError):
-    """A job has not ended, so it has no result yet.
+    """A job has not ended, so its result cannot be fetched, nor the job be deleted.
 
     Cause: the job is waiting or running.
 
@@ -64,9 +64,18 @@ class Deliveries:
         manifest = decode_manifest(files, Limits(limits.max_job_files, limits.max_job_bytes))
         async with self._turns.setdefault(asked.request, asyncio.Lock()):  # sent by two sessions: the second waits for the first
             job = self._server.jobs.table.by_request(asked.request) or await self._take_in(link, asked, manifest)
-        if job.content != manifest.sha256:
-            raise RequestReused(f"the request {asked.request} made the job {job.id} from other files")
+        _refuse_reuse(job, manifest.sha256)
         return SubmittedJob(job.id)
+
+    async def clone(self, link: Link, asked: CloneJob) -> ClonedJob:
+        """Submit a job once more; the same request id again is the same clone."""
+        jobs = self._server.jobs
+        source = jobs.table.find(asked.job_id)
+        async with self._turns.setdefault(asked.request, asyncio.Lock()):
+            known = jobs.table.by_request(asked.request)
+            job = known or await jobs.clone(source, request=asked.request, submitter=link.peer.name)
+        _refuse_reuse(job, source.content)
+        return ClonedJob(job.id, source.id)
 
     async def _take_in(self, link: Link, asked: SubmitJob, manifest: Manifest) -> Job:
         if len(relative_path(asked.name).parts) != 1:
@@ -93,6 +102,11 @@ class Deliveries:
     def done(self, link: Link, download: str) -> None:
         """The admin has it all, or gave up."""
         self._offers.withdraw(link, download)
+
+
+def _refuse_reuse(job: Job, content: str) -> None:
+    if job.content != content:
+        raise RequestReused(f"the request {job.request} made the job {job.id} from other files")
 
 
 def _deliverable(root: Path) -> Manifest:

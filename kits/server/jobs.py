@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from ..workspace.job_folder import read_job
 from ..workspace.job_meta import JobMeta
 from ..workspace.job_state import Job, JobTable
 from ..workspace.kit import ServerKit
-from ..workspace.manifest import Limits, manifest_of
+from ..workspace.manifest import FolderDiffers, Limits, manifest_of
 from .dispatch import Prepared
 from .report import job_report, read_report, tell_closed
 from .run_program import ServerRunProgram
@@ -72,12 +73,51 @@ class Jobs:
         read = await asyncio.to_thread(read_job, folder)
         meta = read.meta if seed is None else read.meta.replace(seed=seed)
         content = (await asyncio.to_thread(manifest_of, folder, self._limits)).sha256
-        document, job_id = msgspec.to_builtins(meta), str(uuid.uuid4())
+        return await self._enter(folder, msgspec.to_builtins(meta), content, request, {"submitter": submitter})
+
+    async def clone(self, job: Job, *, request: str, submitter: str) -> Job:
+        """Submit a job once more, as it was submitted: same files, same meta, new id.
+
+        Raises:
+            FolderDiffers: the files are not what they were.
+        """
+        source, draft = self.folder(job.id), self.folder(f".{request}.clone")
+        try:
+            await asyncio.to_thread(_copy, source, draft)
+            content = (await asyncio.to_thread(manifest_of, draft, self._limits)).sha256
+            if content != job.content:
+                raise FolderDiffers("its files were changed in the server's store", where=job.id)
+            return await self._enter(draft, dict(job.meta), content, request, {"submitter": submitter, "cloned_from": job.id})
+        finally:
+            await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+
+    async def _enter(self, folder: Path, meta: dict[str, Any], content: str, request: str, extra: dict[str, Any]) -> Job:
+        job_id = str(uuid.uuid4())
         await asyncio.to_thread(folder.rename, self.folder(job_id))  # first: what is in the table may be dispatched at once
-        job, durable = self.table.submit(document, job_id=job_id, request=request, content=content, extra={"submitter": submitter})
+        job, durable = self.table.submit(meta, job_id=job_id, request=request, content=content, extra=extra)
         await durable
         self._changed(job)
         return job
+
+    async def delete(self, job: Job, admin: str) -> None:
+        """Take out a job that has ended, then remove its files; what a crash leaves of them goes at the next start."""
+        await self.table.delete(job.id, admin)
+        await asyncio.to_thread(self._remove_files, job.id)
+        log.info("job_deleted", job=job.id, admin=admin)
+        self.moved()
+
+    async def remove_leftovers(self) -> None:
+        """Remove what is left of jobs that were deleted before."""
+        for job_id in self.table.deleted:
+            await asyncio.to_thread(self._remove_files, job_id)
+
+    def _remove_files(self, job_id: str) -> None:
+        for folder in (self.folder(job_id), self._workspace.run(job_id).root, self._workspace.blobs / job_id):
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                log.warning("job_not_removed", job=job_id, folder=str(folder))
+        for journal in self._workspace.run_journals(job_id):
+            journal.unlink(missing_ok=True)
 
     def meta(self, job: Job) -> JobMeta:
         """What a job wants, as it was submitted: a seed may have been given with it."""
@@ -148,3 +188,8 @@ class Jobs:
     async def close(self) -> None:
         """Tell nobody any more."""
         await self._tasks.close()
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)  # of a process that died in the middle
+    shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))

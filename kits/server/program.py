@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...kernel.operator_roles import Launcher, Scheduler
+from ...kernel.operator_roles import AccessRule, Launcher, Scheduler
 from ..supervisor.daemon import run_daemon
 from ..supervisor.kit_parts import KitParts
 from ..supervisor.lifeline import Lifeline
@@ -26,6 +26,7 @@ def run_server(folder: Path, lifeline: Lifeline | None = None) -> None:
     parts = KitParts(kit.components, "startup/fed_server.json")
     scheduler: Scheduler = parts.take(Scheduler, "FifoScheduler")
     launcher: Launcher = parts.take(Launcher, "ProcessLauncher")
+    access: AccessRule = parts.take(AccessRule, "CommandsByRole")
     parts.refuse_rest()
-    server = Server(workspace, kit, launcher=launcher, scheduler=scheduler)
+    server = Server(workspace, kit, launcher=launcher, scheduler=scheduler, access=access)
     run_daemon(server, lambda: " ".join(server.addresses), bound={"server": kit.name}, notes=(*notes, *parts.notes), lifeline=lifeline)

@@ -11,7 +11,8 @@ from typing import Self
 import msgspec
 import structlog
 
-from ...kernel.operator_roles import Launcher, Scheduler
+from ...components.access.by_role import CommandsByRole
+from ...kernel.operator_roles import AccessRule, Launcher, Scheduler
 from ...kernel.transport import Connection, Listener
 from ...transports.endpoints import listen
 from ...transports.link import Acceptor, Hello, Identity, Intake, Link, Timers, Writer
@@ -35,6 +36,7 @@ from .run_blobs import RunBlobs
 from .run_program import ServerRunProgram
 from .run_services import RunServices
 from .server_run import ServerRun
+from .sessions import Sessions
 from .site_events import SiteEvents
 from .streams import Streams
 
@@ -44,18 +46,22 @@ log = structlog.get_logger()
 class Server:
     """One server, alive between `start` and `close`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what the operator names, and what tests replace
         self,
         workspace: Workspace,
         kit: ServerKit,
         *,
         launcher: Launcher,
         scheduler: Scheduler,
+        access: AccessRule | None = None,
         timers: Timers | None = None,
         near: dict[str, Path] | None = None,
     ) -> None:
         self.workspace = workspace
         self.kit = kit
+        self.access = access or CommandsByRole()
+        """Who may give which command here."""
+        self.sessions = Sessions()
         self.runs: dict[str, ServerRunProgram] = {}
         self.addresses: list[str] = []
         self._launcher = launcher
@@ -100,6 +106,7 @@ class Server:
         self.dispatcher = Dispatcher(self.jobs, self._scheduler, links=self.sites, deploy_here=self._deploy_here, start=self._start_run)
         self.jobs.on_change = self.dispatcher.look
         self._end_lost_runs()
+        await self.jobs.remove_leftovers()
         self._dispatching = self._tasks.start(self.dispatcher.run())
         for address in dict.fromkeys((self.kit.listen, self.kit.admin_listen)):
             listener = await listen(address)

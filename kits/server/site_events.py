@@ -29,6 +29,8 @@ class SiteEvents(Handler):
 
     def link_up(self, link: Link) -> None:
         log.info("registered", peer=str(link.peer), instance=link.peer.instance)
+        if link.peer.role == "admin":
+            self._server.sessions.opened(link)
         if link.peer.role == "site":
             wanted = [RunSync(program.run.run, [], []) for program in self._server.runs_with(link.peer.name)]
             link.send(Sync(wanted))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...kernel.errors import AdminError, JobError
-from ..protocol.records import LEGAL_NEXT, JobChanged, Status
+from ..protocol.records import LEGAL_NEXT, JobChanged, JobDeleted, Status
 from .journal import Journal
 
 
@@ -49,6 +49,10 @@ class AmbiguousJob(AdminError):
     """
 
     code = "SD-4033"
+
+
+DELETED_REMEMBERED = 1000
+"""So many ids of deleted jobs are kept in memory, for a `delete_job` that comes twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +133,12 @@ class JobTable:
         self._journal, self._clock = journal, clock
         self._jobs: dict[str, Job] = {}
         self._by_request: dict[str, str] = {}
+        self._deleted: dict[str, None] = {}
         for record in journal.found:
             if isinstance(record, JobChanged):
                 self._keep(_replayed(self._jobs.get(record.job), record))
+            elif isinstance(record, JobDeleted):
+                self._forget(record.job)
 
     def submit(
         self, meta: Mapping[str, Any], *, request: str, job_id: str = "", content: str = "", extra: Mapping[str, Any] | None = None
@@ -156,6 +163,20 @@ class JobTable:
         """
         job = changed(self._jobs[job_id], status, self._clock(), reason)
         return self._record(replace(job, extra={**job.extra, **extra}))
+
+    def delete(self, job_id: str, admin: str) -> asyncio.Future[None]:
+        """Take a job out; the record of it stays in the journal, and the id is never used again."""
+        self._forget(job_id)
+        return self._journal.append([JobDeleted("", job_id, self._clock(), admin)])
+
+    @property
+    def deleted(self) -> list[str]:
+        """Ids of the jobs that were deleted last, the oldest first."""
+        return list(self._deleted)
+
+    def find_deleted(self, prefix: str) -> str:
+        """The id of the job that was deleted last and whose id begins so; empty if there is none."""
+        return next((job_id for job_id in reversed(self._deleted) if prefix and job_id.startswith(prefix)), "")
 
     def wait(self, job_id: str, reason: str) -> None:
         """Say why a submitted job does not start yet."""
@@ -197,6 +218,14 @@ class JobTable:
         self._keep(job)
         kept = {"meta": job.meta, "request": job.request, "content": job.content, "extra": job.extra, "reason": job.reason}
         return self._journal.append([JobChanged("", job.id, job.status, job.history[-1].time_seconds, kept)])
+
+    def _forget(self, job_id: str) -> None:
+        job = self._jobs.pop(job_id)
+        if self._by_request.get(job.request) == job_id:
+            del self._by_request[job.request]
+        self._deleted[job_id] = None
+        if len(self._deleted) > DELETED_REMEMBERED:
+            del self._deleted[next(iter(self._deleted))]
 
     def _keep(self, job: Job) -> None:
         self._jobs[job.id] = job

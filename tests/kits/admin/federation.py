@@ -40,8 +40,8 @@ class Federation:
         self._pump = threading.Thread(target=self._run_jobs, name="jobs")
         self._pump.start()
         self._launcher = InprocLauncher(main)
-        kit = ServerKit(project=PROJECT, listen=wire, admin_listen=wire)
-        self.server = Server(self._workspace("server"), kit, launcher=self._launcher, scheduler=FifoScheduler(max_jobs=1))
+        self._wire = wire
+        self.server = self._new_server()
 
     def start(self, sites: Sequence[str]) -> None:
         """Start the server, then so many sites, and wait for them."""
@@ -50,6 +50,17 @@ class Federation:
         for name in sites:
             self.start_site(name)
         self.loop.call(self.server.wait_for_sites(len(sites)))
+
+    def restart_server(self) -> None:
+        """Another server in the place of the one that there was; at another address."""
+        self.loop.call(self.server.close())
+        self.server = self._new_server()
+        self.loop.call(self.server.start())
+        self.address = self.server.addresses[0]
+
+    def _new_server(self) -> Server:
+        kit = ServerKit(project=PROJECT, listen=self._wire, admin_listen=self._wire)
+        return Server(self._workspace("server"), kit, launcher=self._launcher, scheduler=FifoScheduler(max_jobs=1))
 
     def start_site(self, name: str, resources: ResourceManager | None = None) -> None:
         kit = SiteKit(project=PROJECT, name=name, endpoints=[self.address])

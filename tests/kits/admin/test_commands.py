@@ -55,14 +55,18 @@ def test_every_command_prints_json_of_its_published_form(clinic: Clinic) -> None
     clinic.federation.job("third", mandatory_clients=["site-9"])
     lines = {
         "check_status": ["check_status server", "check_status client", "check_status client site-1"],
+        "list_sessions": ["list_sessions"],
         "submit_job": ["submit_job third"],
         "list_jobs": ["list_jobs", "list_jobs -d", "list_jobs -n hello", f"list_jobs {clinic.done[:8]}"],
         "get_job_report": [f"get_job_report {clinic.done}", f"get_job_report {clinic.waiting}"],
         "abort_job": [],
+        "delete_job": [],
+        "clone_job": [f"clone_job {clinic.waiting}"],
         "download_job": [f"download_job {clinic.done}"],
     }
     assert list(lines) == list(COMMANDS)
-    lines["abort_job"] = [f"abort_job {clinic.json(lines['submit_job'].pop())['job_id']}"]
+    third = clinic.json(lines["submit_job"].pop())["job_id"]
+    lines["abort_job"], lines["delete_job"] = [f"abort_job {third}"], [f"delete_job {third}"]
 
     for name, given in lines.items():
         for line in given:

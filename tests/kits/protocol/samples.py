@@ -40,6 +40,7 @@ RECORDS: list[rec.AnyRecord] = [
     rec.StepClosed("0123456789abcdef", "sag", 2, [PAYLOAD], [b"meta"], True, [("t1", "used", "")], METRICS, 1.5),
     rec.RunFinished("0123456789abcdef", "FINISHED:COMPLETED", FAILURE, "why", 1.5),
     rec.JobChanged("0123456789abcdef", "job", "RUNNING", 1.5, {"name": "hello"}),
+    rec.JobDeleted("0123456789abcdef", "job", 1.5, "admin"),
 ]
 FAMILIES = {"link": link.LinkMessage, "peer": peer.PeerMessage, "job": job.JobMessage}
 
