@@ -39,7 +39,7 @@ class Owner:
 async def serve() -> None:
     events: list[str] = []
     owner = Owner()
-    async with Writer() as writer, await endpoints.listen("tcp://127.0.0.1:0") as listener, asyncio.TaskGroup() as tasks:
+    async with Writer() as writer, await endpoints.listen(sys.argv[1]) as listener, asyncio.TaskGroup() as tasks:
         acceptor = Acceptor(Identity("clinic", "server", "server"), handler=owner, intake=Intake(writer))
         tasks.create_task(acceptor.serve(listener))
         stdin = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))

@@ -1,4 +1,4 @@
-"""Does a link live through what a network does to it? Over TCP, with a proxy in between."""
+"""Does a link live through what a network does to it? Over what stands on TCP, with a proxy in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sundog.transports.address import Address
+from sundog.transports.address import Address, scheme_of
 from sundog.transports.link import Link
 from sundog.transports.link.intake import STREAM_CREDIT_BYTES
 
@@ -22,10 +22,15 @@ SOCKET_BUFFERS_BYTES = 2 * MIB
 """What the kernel and the proxy hold on top of what a transfer may have under way."""
 
 
-@pytest.fixture
-async def sides() -> AsyncIterator[Sides]:
-    async with two_sides("tcp://127.0.0.1:0") as sides:
+@pytest.fixture(params=["tcp", "grpc"])
+async def sides(request: pytest.FixtureRequest) -> AsyncIterator[Sides]:
+    async with two_sides(f"{request.param}://127.0.0.1:0") as sides:
         yield sides
+
+
+def through(proxy: Proxy, sides: Sides) -> str:
+    """The server's address, by way of the proxy."""
+    return f"{scheme_of(sides.wire)}://127.0.0.1:{proxy.port}"
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ async def proxy(sides: Sides) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def server(sides: Sides, proxy: Proxy) -> Link:
     """The server's end of a link through the proxy."""
-    dialer, owner = sides.dialer(f"tcp://127.0.0.1:{proxy.port}")
+    dialer, owner = sides.dialer(through(proxy, sides))
     sides.run(dialer)
     await owner.ups.get()
     return await sides.server.ups.get()
@@ -75,7 +80,7 @@ async def test_a_half_open_link_is_seen_on_both_sides(sides: Sides, proxy: Proxy
 
 async def test_a_reset_at_any_of_the_first_bytes_only_costs_another_attempt(sides: Sides, proxy: Proxy) -> None:
     """HELLO and its answer have about 300 bytes: the cut falls before, into, between and behind them."""
-    dialer, owner = sides.dialer(f"tcp://127.0.0.1:{proxy.port}")
+    dialer, owner = sides.dialer(through(proxy, sides))
     sides.server.on_up = lambda link: link.send(note(1), bytes(500))
     proxy.cuts_after_bytes = 0
     sides.run(dialer)

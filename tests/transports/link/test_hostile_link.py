@@ -47,10 +47,11 @@ async def test_mutated_frames_harm_only_their_sender(sides: Sides) -> None:
 
 
 @pytest.mark.timeout(60)
-async def test_mutated_frames_make_a_server_import_open_and_execute_nothing() -> None:
+@pytest.mark.parametrize("wire", ["tcp", "grpc"])
+async def test_mutated_frames_make_a_server_import_open_and_execute_nothing(wire: str) -> None:
     """T104: a process whose audit hook sees it all, from the first link on."""
     server = subprocess.Popen(  # noqa: ASYNC220  # before anything else runs
-        [sys.executable, "-P", str(Path(__file__).with_name("audited_server.py"))],
+        [sys.executable, "-P", str(Path(__file__).with_name("audited_server.py")), f"{wire}://127.0.0.1:0"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     with server:

@@ -87,18 +87,18 @@ def transfer(memory: Any, server: subprocess.Popen[str], processes: list[subproc
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("wire", ["tcp", "inproc"])
+@pytest.mark.parametrize("wire", ["tcp", "grpc", "inproc"])
 def test_a_gigabyte_hardly_grows_anybodys_memory(wire: str, memory: Any, payload: Path, target: Path) -> None:
-    """T158: between two processes over tcp, and in one over inproc."""
+    """T158: between two processes over each wire, and in one over inproc."""
     key, size = sha256_of(payload), payload.stat().st_size
     with ExitStack() as stack:
-        if wire == "tcp":
-            server = stack.enter_context(peer("fetch", "tcp://127.0.0.1:0", key, size, target))
-            processes = [server, stack.enter_context(peer("offer", hear(server), key, size, payload))]
-        else:
+        if wire == "inproc":
             server = stack.enter_context(peer("both", "inproc://large", key, size, payload, target))
             processes = [server]
             assert hear(server).startswith("inproc://")
+        else:
+            server = stack.enter_context(peer("fetch", f"{wire}://127.0.0.1:0", key, size, target))
+            processes = [server, stack.enter_context(peer("offer", hear(server), key, size, payload))]
 
         growth = transfer(memory, server, processes)
 
