@@ -14,3 +14,5 @@ def sundog_transports(add: AddClass) -> None:
     add("grpc", "sundog.transports.grpc_stream:GrpcStream")
     add("inproc", "sundog.transports.inproc:Inproc")
     add("tcp", "sundog.transports.tcp:Tcp")
+    add("zmq", "sundog.transports.zeromq:ZeroMq")
+    add("zmq+ipc", "sundog.transports.zeromq:ZeroMqIpc")

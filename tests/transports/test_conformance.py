@@ -15,6 +15,7 @@ from sundog.transports.grpc_stream import GrpcStream
 from sundog.transports.inproc import Inproc
 from sundog.transports.tcp import Tcp
 from sundog.transports.testing import CASES, Poke, Wire, applicable, run_case
+from sundog.transports.zeromq import ZeroMq, ZeroMqIpc
 
 from .unix_wire import Unix
 
@@ -73,6 +74,18 @@ WIRES = {
             "tcp://a/b:80",
         ),
         poke=POKE,
+    ),
+    "zmq": Wire(
+        ZeroMq(),
+        address=lambda: "zmq://127.0.0.1:0",
+        nobody="zmq://127.0.0.1:1",
+        bad_addresses=("zmq://", "zmq://127.0.0.1", "zmq://127.0.0.1:x", "zmq://127.0.0.1:70000", "zmq://::1:80", "zmq://a b:80"),
+    ),
+    "zmq+ipc": Wire(
+        ZeroMqIpc(),
+        address=lambda: f"zmq+ipc://{_folder.name}/*",
+        nobody=f"zmq+ipc://{_folder.name}/nobody",
+        bad_addresses=("zmq+ipc://", "zmq+ipc://relative/path", "zmq+ipc:///folder/"),
     ),
     "unix, from outside": Wire(
         Unix(),
