@@ -12,6 +12,8 @@ from .errors import Failure, PluginError
 
 _EXTRAS = {"torch": "torch", "tensorboard": "tensorboard", "aiohttp": "server", "sklearn": "examples", "opacus": "dp"}
 """Import name → the extra of our own distribution that brings it."""
+_PACKAGES = {"zmq": "pyzmq", "grpc": "grpcio", "yaml": "pyyaml", "prompt_toolkit": "prompt-toolkit", "ml_dtypes": "ml-dtypes"}
+"""Import name → the package that brings it, of what Sundog needs and is called differently."""
 
 
 class MalformedTarget(PluginError):
@@ -151,5 +153,9 @@ def with_article(name: str) -> str:
 
 
 def _cure(library: str) -> str:
-    extra = _EXTRAS.get(library.partition(".")[0])
-    return f'pip install "sundog[{extra}]"' if extra else f"install the package that brings the module {library} in this environment"
+    top = library.partition(".")[0]
+    if top in _PACKAGES:
+        return f"pip install {_PACKAGES[top]}"
+    if top in _EXTRAS:
+        return f'pip install "sundog[{_EXTRAS[top]}]"'
+    return f"install the package that brings the module {library} in this environment"

@@ -63,6 +63,15 @@ def test_a_missing_library_of_ours_names_its_extra(package: Path) -> None:
     assert caught.value.cure == 'pip install "sundog[dp]"'
 
 
+def test_a_missing_library_that_we_need_names_its_package(package: Path) -> None:
+    (package / "needs_zmq_h3.py").write_text("raise ModuleNotFoundError('no', name='zmq.asyncio')\n")
+
+    with pytest.raises(LibraryMissing) as caught:
+        import_class("needs_zmq_h3.Thing")
+
+    assert caught.value.cure == "pip install pyzmq"
+
+
 def test_a_module_that_raises_is_shown_with_its_line(package: Path) -> None:
     (package / "broken_h3.py").write_text("x = 1\nx.wrong\n")
 
