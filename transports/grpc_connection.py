@@ -167,8 +167,8 @@ class GrpcConnection(Connection):
         """Look at one message: a frame, a piece of one, or how it ends."""
         if not isinstance(message, bytes):
             self._lose()
-        elif message == GOODBYE:
-            self.is_clean = not self._pieces
+        elif message == GOODBYE and not self._pieces:
+            self.is_clean = True
             self.end(EndOfConnection, "the peer has closed")
         else:
             self._join(message[:1], memoryview(message)[1:])
@@ -178,7 +178,7 @@ class GrpcConnection(Connection):
         if self._pieces_bytes > self._max_frame_bytes:
             raise too_large(self._pieces_bytes, self._max_frame_bytes, self.peer)
         if mark not in (LAST, MORE) or (mark == MORE and not piece):
-            raise MalformedFrame(f"a message of {len(piece)} bytes begins with {mark!r}, which is no mark", where=self.peer)
+            raise MalformedFrame(f"a message of {len(piece)} bytes cannot begin with {mark!r} here", where=self.peer)
         self._pieces.append(piece)
         if mark == LAST:
             frame = piece if len(self._pieces) == 1 else memoryview(b"".join(self._pieces))

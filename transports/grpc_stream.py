@@ -215,13 +215,14 @@ async def _answer(call: Any, wanted: Address) -> str:
     Raises:
         ConnectFailed: there is none, or it is not one of ours.
     """
+    stranger = "somebody answers who is no Sundog server"
     words = dict(await call.initial_metadata())
     if call.done():
-        raise ConnectFailed(await call.details(), where=str(wanted))
+        raise ConnectFailed(await call.details() or stranger, where=str(wanted))
     try:
         return str(_parse(str(words.get(_CALLER))))
     except AddressError as error:
-        raise ConnectFailed("somebody answers who is no Sundog server", where=str(wanted)) from error
+        raise ConnectFailed(stranger, where=str(wanted)) from error
 
 
 async def _hold(channel: Any, connection: GrpcConnection) -> None:

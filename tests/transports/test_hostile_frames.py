@@ -1,7 +1,8 @@
-"""Can mutated bytes on a TCP port harm anybody but the one who sends them?"""
+"""Can mutated bytes on a TCP port, or in the messages of gRPC, harm anybody but the one who sends them?"""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import tracemalloc
 from random import Random
@@ -12,7 +13,12 @@ from sundog.kernel.errors import TransportError
 from sundog.kernel.transport import Connection, ConnectionLost, EndOfConnection, FrameTooLarge, MalformedFrame
 from sundog.transports.address import Address
 from sundog.transports.framing import GOODBYE
+from sundog.transports.grpc_connection import GOODBYE as GOODBYE_MESSAGE
+from sundog.transports.grpc_connection import LAST, MORE
+from sundog.transports.grpc_stream import GrpcStream
 from sundog.transports.tcp import Tcp
+
+from .grpc_stranger import stranger_at
 
 STREAMS = 10_000
 MIB = 1024 * 1024
@@ -86,5 +92,64 @@ async def test_ten_thousand_mutated_streams_harm_only_their_senders() -> None:
             tracemalloc.stop()
 
     assert set(ends) == {EndOfConnection, ConnectionLost, FrameTooLarge, MalformedFrame}
+    assert min(ends.values()) > 100
+    assert peak < 8 * MIB, peak
+
+
+def some_messages(rng: Random) -> list[bytes]:
+    """A few valid frames as they travel over gRPC, mostly with a goodbye."""
+    messages = []
+    for _ in range(rng.randrange(1, 6)):
+        pieces = [rng.randbytes(rng.choice((1, 30, 1000))) for _ in range(rng.choice((1, 1, 1, 3)))]
+        messages += [MORE + piece for piece in pieces[:-1]] + [LAST + pieces[-1]]
+    return messages + [GOODBYE_MESSAGE] * (rng.random() < 0.8)
+
+
+def mutated_messages(rng: Random, messages: list[bytes]) -> list[bytes]:
+    """The messages after one to three accidents: to one of them, or to their order."""
+    changed = list(messages)
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(changed))
+        accident = rng.randrange(5)
+        if accident < 3:
+            changed[at] = mutated(rng, changed[at])
+        elif accident == 3:
+            changed.insert(at, changed[rng.randrange(len(changed))])
+        else:
+            changed[at:] = changed[at : at + 1]
+    return changed
+
+
+@pytest.mark.timeout(60)
+async def test_ten_thousand_mutated_messages_harm_only_their_senders() -> None:
+    """T104, in part: as above, on gRPC; what is below the messages is the library's."""
+    rng = Random(104)
+    ends: dict[type[TransportError], int] = {}
+    said = 0
+    async with (
+        await GrpcStream().listen("grpc://127.0.0.1:0") as listener,
+        await GrpcStream().connect(listener.contact) as client,
+        await listener.accept() as server,
+        stranger_at(listener.contact) as stranger,
+    ):
+        tracemalloc.start()
+        try:
+            while said < STREAMS:
+                messages = mutated_messages(rng, some_messages(rng))
+                said += len(messages)
+                saying = asyncio.ensure_future(stranger.say(messages))
+                connection = await listener.accept()
+                received, end = await outcome(connection)
+                await saying
+                ends[end] = ends.get(end, 0) + 1
+                assert received <= sum(map(len, messages))
+                assert "open" not in repr(connection)
+            await client.send(b"still there?")
+            assert await server.receive() == b"still there?"
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert set(ends) == {EndOfConnection, ConnectionLost, MalformedFrame}
     assert min(ends.values()) > 100
     assert peak < 8 * MIB, peak
