@@ -13,6 +13,7 @@ COMMANDS: Final[Mapping[str, frozenset[str]]] = {
         "check_status", "list_sessions",
         "list_jobs", "get_job_report", "watch_job", "download_job", "download_done",
         "submit_job", "clone_job", "abort_job", "delete_job",
+        "pwd", "ls", "cat", "head", "tail", "grep",
     }),
 }  # fmt: skip
 """Role → the commands that it may give, at a server or a site."""

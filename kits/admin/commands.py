@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import click
@@ -31,6 +30,8 @@ from ..protocol.answers import (
 )
 from . import text
 from .answers import CommandFailed, DownloadedJob
+from .command import AdminCommand
+from .file_commands import FILE_COMMANDS
 from .session import Session
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -57,41 +58,6 @@ class CommandMisused(AdminError):
     """
 
     code = "SD-6021"
-
-
-@dataclass(frozen=True, slots=True)
-class AdminCommand:
-    """One command."""
-
-    name: str
-    group: str
-    """Under which heading help lists it."""
-    summary: str
-    """One sentence."""
-    parameters: tuple[click.Parameter, ...]
-    act: Callable[..., msgspec.Struct]
-    """Called with the session, and each parameter by its name."""
-    answers: tuple[type[msgspec.Struct], ...]
-    """The types that `act` may return."""
-    text: Callable[[Any], Iterable[text.Piece]]
-    """What people read."""
-    details: str = ""
-    """What help says besides."""
-
-    def parser(self) -> click.Command:
-        """What reads its arguments, and knows its help and its completion."""
-        help_text = f"{self.summary}\n\n{self.details}".strip()
-        return click.Command(self.name, params=list(self.parameters), help=help_text)
-
-    @property
-    def usage(self) -> str:
-        """How it is written, such as `list_jobs [-n NAME_PREFIX] [-d] [ID_PREFIX]`."""
-        return " ".join([self.name, *map(_usage, self.parameters)])
-
-    def schema(self) -> dict[str, Any]:
-        """The JSON Schema of what --json prints."""
-        references, definitions = msgspec.json.schema_components([*self.answers, CommandFailed], ref_template="#/$defs/{name}")
-        return {"title": self.name, "anyOf": list(references), "$defs": definitions}
 
 
 def _job_id() -> click.Argument:
@@ -154,7 +120,7 @@ _COMMANDS = (
         "They go to <download_dir>/<id>/job and …/workspace. What broke off goes on where it was.",
     ),
 )  # fmt: skip
-COMMANDS: Mapping[str, AdminCommand] = {command.name: command for command in _COMMANDS}
+COMMANDS: Mapping[str, AdminCommand] = {command.name: command for command in (*_COMMANDS, *FILE_COMMANDS)}
 """Name → command, in the order of help."""
 
 
@@ -207,14 +173,6 @@ def parse(line: str) -> tuple[AdminCommand, dict[str, Any]]:
             return command, dict(context.params)
     except click.UsageError as exc:
         raise CommandMisused(exc.format_message(), where=command.name, cure=f"Usage: {command.usage}") from exc
-
-
-def _usage(parameter: click.Parameter) -> str:
-    if isinstance(parameter, click.Option):
-        value = "" if parameter.is_flag else f" {parameter.metavar}"
-        return f"[{parameter.opts[0]}{value}]"
-    choices = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
-    return parameter.metavar or "|".join(map(str, choices)) or str(parameter.name).upper()
 
 
 def _print_json(document: msgspec.Struct, out: TextIO) -> None:

@@ -14,7 +14,8 @@ from ..protocol.answers import AbortedJob, ClonedJob, DeletedJob, JobList, JobRe
 from ..protocol.requests import AbortJob, CheckStatus, CloneJob, DeleteJob, GetJobReport, ListJobs, ListSessions, Seen, WatchJob
 from .answers import DownloadedJob, Waited
 from .connection import NotAdmitted, NotSent, OutcomeUnknown
-from .session_base import Deadline, SessionBase
+from .session_base import Deadline
+from .session_files import SessionFiles
 
 Status = TypeVar("Status", ServerStatus, SitesStatus)
 Progress = Callable[[int, int], object]
@@ -53,7 +54,7 @@ def have_no_jobs(status: SitesStatus) -> bool:
     return all(row.status == "No Jobs" for row in status.clients)
 
 
-class Session(SessionBase):
+class Session(SessionFiles):
     """An admin's session with the server that its kit names; `with Session("poc/admin") as session:`.
 
     It connects by itself, and again when the connection is lost; a command waits for that. Every method may raise

@@ -28,6 +28,7 @@ from ..protocol.answers import (
     SitesStatus,
     SubmittedJob,
 )
+from ..protocol.file_answers import FileDetail, FileList, FileRow, FileText, WorkingFolder
 from .answers import DownloadedJob
 
 Piece = str | Table
@@ -47,7 +48,8 @@ def show(pieces: Iterable[Piece], out: TextIO) -> None:
             piece.box = box.SIMPLE_HEAD if is_terminal else None
             console.print(piece)
         else:
-            console.print(piece, soft_wrap=True)
+            out.write(f"{piece}\n")
+        out.flush()
 
 
 def server_status(answer: ServerStatus) -> Iterator[Piece]:
@@ -137,6 +139,29 @@ def report(answer: JobReport) -> Iterator[Piece]:
             yield from trouble(problem)
 
 
+def working_folder(answer: WorkingFolder) -> Iterator[Piece]:
+    """`pwd`."""
+    yield printable(answer.folder)
+
+
+def file_list(answer: FileList) -> Iterator[Piece]:
+    """`ls`."""
+    if any(row.detail is not None for row in answer.files):
+        yield _table(["MODE", "BYTES", "MODIFIED", "NAME"], map(_file_cells, answer.files))
+    else:
+        yield from (printable(_file_name(row)) for row in answer.files)
+    if not answer.is_complete:
+        yield f"({len(answer.files)} names are shown, and there are more)"
+
+
+def file_text(answer: FileText) -> Iterator[Piece]:
+    """`cat`, `head`, `tail` and `grep`."""
+    if answer.text:
+        yield printable(answer.text.removesuffix("\n"), keep="\n\t")
+    if answer.left_out_bytes:
+        yield f"({answer.left_out_bytes:,} bytes more are not shown)"
+
+
 def trouble(problem: Problem) -> Iterator[Piece]:
     """An error: its code and what happened, the place, the next step."""
     place = " ".join(part for part in (problem.site, problem.component, problem.where) if part)
@@ -185,6 +210,15 @@ def _records(table: Table) -> Iterator[str]:
 def _job_cells(row: JobRow) -> list[str]:
     duration = str(timedelta(seconds=round(row.duration_seconds)))
     return [row.job_id, row.name, row.status, moment(row.submit_time), duration, row.reason]
+
+
+def _file_name(row: FileRow) -> str:
+    return row.path + {"folder": "/", "link": "@"}.get(row.kind, "")
+
+
+def _file_cells(row: FileRow) -> list[str]:
+    detail = row.detail or FileDetail("", 0, 0.0)
+    return [detail.mode, str(detail.size_bytes), moment(detail.modified_time), _file_name(row)]
 
 
 def _round_cells(row: RoundReport) -> list[str]:

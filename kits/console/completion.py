@@ -13,7 +13,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from ...kernel.errors import SundogError
-from ..admin.commands import AdminCommand
+from ..admin.command import AdminCommand
 from ..admin.session import Session
 from .local import ALIASES, all_commands
 

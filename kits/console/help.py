@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-from ..admin.commands import AdminCommand
+from ..admin.command import AdminCommand
 from .table import AnyCommand
 
 MOST_COLUMNS = 100

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from ..admin.commands import AdminCommand, CommandMisused
+from ..admin.command import AdminCommand
+from ..admin.commands import CommandMisused
 
 if TYPE_CHECKING:
     from .shell import Shell

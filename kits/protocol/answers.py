@@ -85,6 +85,20 @@ class SiteRow(msgspec.Struct, frozen=True):
     """Why there is no reply."""
 
 
+class RunRow(msgspec.Struct, frozen=True):
+    """One run at a site, as it says itself."""
+
+    job_id: str
+    status: str
+    """working or waiting."""
+
+
+class SiteRuns(msgspec.Struct, frozen=True):
+    """What a site answers to `check_status`."""
+
+    runs: list[RunRow]
+
+
 class SitesStatus(msgspec.Struct, frozen=True):
     """`check_status client`."""
 

@@ -190,6 +190,8 @@ class Ask(Message, tag=62):
 
     request: str
     name: str
+    admin: str = ""
+    """Who wants to know, as the server says; the site's own rule decides."""
 
 
 class Answer(Message, tag=63):

@@ -118,3 +118,76 @@ class DownloadDone(Request, frozen=True, kw_only=True):
 
     command = "download_done"
     download: OwnId
+
+
+# --- files of participants ------------------------------------------------------------------------------------------
+
+
+class FileRequest(Request, frozen=True, kw_only=True):
+    """Something about the files of a participant; its workspace is the root, without startup/ and state/."""
+
+    target: str
+    """server, or the name of a site."""
+
+
+class Pwd(FileRequest, frozen=True, kw_only=True):
+    """Where is the workspace?"""
+
+    command = "pwd"
+
+
+class Ls(FileRequest, frozen=True, kw_only=True):
+    """What is in a folder?"""
+
+    command = "ls"
+    path: str = ""
+    """Relative to the workspace; empty: the workspace itself."""
+    hidden: bool = False
+    """Also what begins with a dot."""
+    detailed: bool = False
+    recursive: bool = False
+
+
+class Cat(FileRequest, frozen=True, kw_only=True):
+    """What is in a file?"""
+
+    command = "cat"
+    file: str
+    numbered: bool = False
+
+
+Lines = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
+
+class Head(FileRequest, frozen=True, kw_only=True):
+    """How does a file begin?"""
+
+    command = "head"
+    file: str
+    lines: Lines = 10
+    size: Lines | None = None
+    """Bytes, instead of lines."""
+
+
+class Tail(FileRequest, frozen=True, kw_only=True):
+    """How does a file end?"""
+
+    command = "tail"
+    file: str
+    lines: Lines = 10
+    size: Lines | None = None
+    """Bytes, instead of lines."""
+
+
+class Grep(FileRequest, frozen=True, kw_only=True):
+    """Which lines of a file have a text in them?"""
+
+    command = "grep"
+    file: str
+    pattern: Annotated[str, msgspec.Meta(max_length=1000)]
+    """Plain text, no expression."""
+    ignore_case: bool = False
+    numbered: bool = False
+
+
+FILE_REQUESTS: tuple[type[FileRequest], ...] = (Pwd, Ls, Cat, Head, Tail, Grep)

@@ -27,8 +27,10 @@ from ..protocol.answers import (
 )
 from ..protocol.messages import Command, Reply
 from ..protocol.records import Status
+from ..supervisor.access import demand
 from ..workspace.job_state import Job, NoSuchJob
 from .deliveries import Deliveries, StillRunning
+from .files import look_at_files
 from .report import failure_of
 from .status import check_status
 
@@ -72,17 +74,6 @@ class AlreadyEnded(AdminError):
     code = "SD-6006"
 
 
-class NotAllowed(AdminError):
-    """A participant may not give a command here.
-
-    Cause: the access rule of the server, or of the site that the command is for, refuses it.
-
-    Cure: ask whoever operates the participant in the message; the rule is in "components" of its kit.
-    """
-
-    code = "SD-6007"
-
-
 class Commands:
     """The commands, by name; each is its arguments' type and what is done."""
 
@@ -102,6 +93,7 @@ class Commands:
             ask.ListSessions: self._list_sessions,
             ask.DownloadJob: self._download_job,
             ask.DownloadDone: self._download_done,
+            **dict.fromkeys(ask.FILE_REQUESTS, self._look_at_files),
         }
         self._table = {kind.command: (kind, act) for kind, act in acts.items()}
 
@@ -132,17 +124,13 @@ class Commands:
             arguments = msgspec.json.decode(body or b"{}", type=kind)
         except (msgspec.DecodeError, ValueError) as exc:  # ValueError: text that is not UTF-8
             raise ArgumentsRefused(str(exc), where=name) from exc
-        self._refuse_forbidden(link, arguments)
+        demand(self._server.access, (link.peer.name, link.peer.role), name, self._subject(arguments))
         return await act(link, arguments)
-
-    def _refuse_forbidden(self, link: Link, asked: ask.Request) -> None:
-        """Raises: NotAllowed."""
-        peer = link.peer
-        if not self._server.access.allows(peer.name, peer.role, asked.command, self._subject(asked)):
-            raise NotAllowed(f"the server does not allow {peer} to give it", where=asked.command)
 
     def _subject(self, asked: ask.Request) -> dict[str, Any]:
         """What an access rule is told of what a command is about."""
+        if isinstance(asked, ask.FileRequest):
+            return {"target": asked.target}
         if not hasattr(asked, "job_id"):
             return {}
         try:
@@ -151,8 +139,8 @@ class Commands:
             return {"job_id": asked.job_id}
         return {"job_id": job.id, **job.meta}
 
-    async def _check_status(self, _link: Link, asked: ask.CheckStatus) -> msgspec.Struct:
-        return await check_status(self._server, asked)
+    async def _check_status(self, link: Link, asked: ask.CheckStatus) -> msgspec.Struct:
+        return await check_status(self._server, link.peer.name, asked)
 
     async def _submit_job(self, link: Link, asked: ask.SubmitJob) -> SubmittedJob:
         return await self._deliveries.submit(link, asked)
@@ -196,6 +184,9 @@ class Commands:
 
     async def _list_sessions(self, _link: Link, _asked: ask.ListSessions) -> SessionList:
         return self._server.sessions.listing()
+
+    async def _look_at_files(self, link: Link, asked: ask.FileRequest) -> msgspec.Struct:
+        return await look_at_files(self._server, link, asked)
 
     async def _download_job(self, link: Link, asked: ask.DownloadJob) -> msgspec.Struct:
         return await self._deliveries.offer(link, asked)

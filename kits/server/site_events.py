@@ -38,6 +38,7 @@ class SiteEvents(Handler):
     def link_down(self, link: Link, reason: str) -> None:
         if link.peer.role == "site":
             self._server.dispatcher.site_lost(link.peer.name)
+            self._server.questions.site_lost(link.peer.name)
             for program in self._server.runs_with(link.peer.name):
                 program.site_down(link.peer.name)
             self._server.jobs.moved()
@@ -60,7 +61,7 @@ class SiteEvents(Handler):
             case Grew():
                 self._on_grew(link, message)
             case Answer():
-                self._server.questions.answered(message, bytes(body))
+                self._server.questions.answered(site, message, bytes(body))
             case _:
                 log.warning("unexpected_message", site=site, message=type(message).__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...kernel.operator_roles import Launcher, ResourceManager
+from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
 from ..supervisor.daemon import run_daemon
 from ..supervisor.kit_parts import KitParts
 from ..supervisor.lifeline import Lifeline
@@ -26,6 +26,7 @@ def run_site(folder: Path, lifeline: Lifeline | None = None) -> None:
     parts = KitParts(kit.components, "startup/fed_client.json")
     resources: ResourceManager = parts.take(ResourceManager, "AlwaysYes")
     launcher: Launcher = parts.take(Launcher, "ProcessLauncher")
+    access: AccessRule = parts.take(AccessRule, "CommandsByRole")
     parts.refuse_rest()
-    site = Site(workspace, kit, launcher=launcher, resources=resources)
+    site = Site(workspace, kit, launcher=launcher, resources=resources, access=access)
     run_daemon(site, lambda: " ".join(kit.endpoints), bound={"site": kit.name}, notes=(*notes, *parts.notes), lifeline=lifeline)

@@ -8,19 +8,20 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
 import structlog
 
+from ...components.access.by_role import CommandsByRole
 from ...kernel.errors import Failure, JobError, SundogError
-from ...kernel.operator_roles import Launcher, ResourceManager
+from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
 from ...transports.link import Dialer, Identity, Intake, Link, Timers, Writer
-from ..protocol.messages import Answer, Ask, Cancel, Check, Checked, Deploy, Deployed, Started, StartRun, Sync
+from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Started, StartRun, Sync
 from ..supervisor.tasks import Tasks
 from ..supervisor.travel import fetch_folder
 from ..workspace import posix
 from ..workspace.folders import Workspace, atomic_write
 from ..workspace.kit import SiteKit
 from ..workspace.manifest import decode_manifest
+from .answers import Answers
 from .run_program import SiteRunProgram, SiteServices
 from .server_events import ServerEvents
 
@@ -41,18 +42,21 @@ class NotDeployed(JobError):
 class Site:
     """One site, alive between `start` and `close`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what the operator names, and what tests replace
         self,
         workspace: Workspace,
         kit: SiteKit,
         *,
         launcher: Launcher,
         resources: ResourceManager,
+        access: AccessRule | None = None,
         timers: Timers | None = None,
         near: dict[str, Path] | None = None,
     ) -> None:
         self.workspace = workspace
         self.kit = kit
+        self.access = access or CommandsByRole()
+        """Who may ask for what here."""
         self.runs: dict[str, SiteRunProgram] = {}
         self._launcher = launcher
         self._resources = resources
@@ -61,6 +65,7 @@ class Site:
         self._deployed: dict[str, dict[str, Any]] = {}
         self._deploying: dict[str, asyncio.Task[None]] = {}
         self._tokens: dict[str, str] = {}
+        self._answers = Answers(self)
         self._undo = AsyncExitStack()
         self._tasks = Tasks(f"site {kit.name}")
 
@@ -193,7 +198,6 @@ class Site:
 
     # --- questions ----------------------------------------------------------------------------------------------
 
-    def answer(self, ask: Ask, _body: bytes) -> None:
+    def answer(self, ask: Ask, body: bytes) -> None:
         """The server asks something on behalf of an admin."""
-        rows = [{"job_id": run, "status": "working" if program.run.working else "waiting"} for run, program in self.runs.items()]
-        self.link.send(Answer(ask.request), msgspec.json.encode({"runs": rows}))
+        self._tasks.start(self._answers.answer(ask, body))

@@ -35,9 +35,10 @@ class NoKit(DaemonError):
 
 
 class PathRefused(DaemonError):
-    """A relative path leads out of its folder, over a link, or has characters that some system cannot keep.
+    """A relative path leads out of its folder, over a link, to a secret, or has characters that some system cannot keep.
 
-    Cause: a path in a job, a manifest or a command has `..`, starts with `/`, holds a backslash or control character, or is a link.
+    Cause: a path in a job, a manifest or a command has `..`, starts with `/`, holds a backslash or control character, or is a
+    link; or a command asks for startup/ or state/, or for a special file.
 
     Cure: name a plain file below the folder; replace links in a job by the files they point to.
     """

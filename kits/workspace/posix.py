@@ -204,9 +204,9 @@ def open_folder(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
-def open_in(folder: int, name: str) -> int:
+def open_in(folder: int, name: str, flags: int = 0) -> int:
     """A descriptor, for reading, of a name in an open folder; a link is refused (OSError), a pipe does not block."""
-    return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, dir_fd=folder)
 
 
 # --- how each system says it ----------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
 def test_every_command_prints_json_of_its_published_form(clinic: Clinic) -> None:
     """T029."""
     clinic.federation.job("third", mandatory_clients=["site-9"])
+    for name in ("server", "site-1"):
+        (clinic.federation.root / name / "runs" / "notes.txt").write_text("we meet at noon\n" * 3)
     lines = {
         "check_status": ["check_status server", "check_status client", "check_status client site-1"],
         "list_sessions": ["list_sessions"],
@@ -63,6 +65,12 @@ def test_every_command_prints_json_of_its_published_form(clinic: Clinic) -> None
         "delete_job": [],
         "clone_job": [f"clone_job {clinic.waiting}"],
         "download_job": [f"download_job {clinic.done}"],
+        "pwd": ["pwd server", "pwd site-1"],
+        "ls": ["ls server", "ls -a -l -R site-1", f"ls server runs/{clinic.done}"],
+        "cat": ["cat server runs/notes.txt", "cat -n site-1 runs/notes.txt"],
+        "head": ["head site-1 runs/notes.txt -n 2"],
+        "tail": ["tail server -c 3 runs/notes.txt"],
+        "grep": ["grep site-1 -i -n MEET runs/notes.txt"],
     }
     assert list(lines) == list(COMMANDS)
     third = clinic.json(lines["submit_job"].pop())["job_id"]
@@ -195,7 +203,7 @@ def test_a_command_carries_what_help_completion_and_docs_need(name: str) -> None
 
     assert command.usage.startswith(name)
     assert command.summary.endswith(".")
-    assert command.group in ("status", "jobs")
+    assert command.group in ("status", "jobs", "files")
     assert isinstance(command.parser(), click.Command)
 
 
