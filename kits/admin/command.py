@@ -9,8 +9,8 @@ from typing import Any
 import click
 import msgspec
 
-from . import text
 from .answers import CommandFailed
+from .text import Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,12 @@ class AdminCommand:
     """Called with the session, and each parameter by its name."""
     answers: tuple[type[msgspec.Struct], ...]
     """The types that `act` may return."""
-    text: Callable[[Any], Iterable[text.Piece]]
+    text: Callable[[Any], Iterable[Piece]]
     """What people read."""
     details: str = ""
     """What help says besides."""
+    live: Callable[..., Iterable[Piece]] | None = None
+    """What people read in the place of `act` and `text` when it takes its time: called like `act`, it tells one thing after the other."""
 
     def parser(self) -> click.Command:
         """What reads its arguments, and knows its help and its completion."""

@@ -28,7 +28,7 @@ from ..protocol.answers import (
     SitesStatus,
     SubmittedJob,
 )
-from . import text
+from . import live, text
 from .answers import CommandFailed, DownloadedJob
 from .command import AdminCommand
 from .file_commands import FILE_COMMANDS
@@ -102,6 +102,10 @@ _COMMANDS = (
         (_job_id(),), Session.job_report, (JobReport,), text.report, "The beginning of an id will do, here and in the other commands.",
     ),
     AdminCommand(
+        "monitor_job", "jobs", "Watch a job until it has ended.", (_job_id(),), Session.monitor_job, (JobReport,), text.report,
+        "Shows its rounds as they are closed; with --json, the report at its end.", live.monitored,
+    ),
+    AdminCommand(
         "abort_job", "jobs", "End a job; the answer comes when it has ended.", (_job_id(),), Session.abort_job, (AbortedJob,), text.aborted,
     ),
     AdminCommand(
@@ -137,6 +141,9 @@ def run_line(session: Session, line: str, *, as_json: bool = False, out: TextIO 
     out, err = out or sys.stdout, err or sys.stderr
     try:
         command, given = parse(line)
+        if command.live is not None and not as_json:
+            text.show(command.live(session, **given), out)
+            return SUCCESS
         answer = command.act(session, **given)
     except click.exceptions.Exit:  # --help was printed
         return SUCCESS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar, overload
 
@@ -196,6 +196,21 @@ class Session(SessionFiles):
         Raises:
             NotFinished: the time is over; the job goes on.
         """
+        reports = self.reports(job_id, timeout)
+        report = next(reports)
+        while True:
+            if callback is not None:
+                callback(report)
+            if report.is_end:
+                return report
+            report = next(reports)
+
+    def reports(self, job_id: str, timeout: float | None = None) -> Iterator[JobReport]:
+        """What `monitor_job` shows its callback, one report after the other; the last one is that of the end.
+
+        Raises:
+            NotFinished: see `monitor_job`.
+        """
         deadline, report = Deadline(timeout), None
         while report is None or not report.is_end:
             try:
@@ -208,9 +223,7 @@ class Session(SessionFiles):
                 if report is None or isinstance(exc, NotAdmitted):
                     raise
                 continue  # the server is away; it will know the job when it is back
-            if callback is not None:
-                callback(report)
-        return report
+            yield report
 
     # --- pieces -------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import pytest
 from sundog.kits.admin.commands import COMMANDS, CommandMisused, NoSuchCommand, parse, run_line
 from sundog.kits.admin.session import Session
 
-from .federation import Federation, federation
+from .federation import FOREVER, Federation, federation
 
 
 @dataclass
@@ -61,6 +61,7 @@ def test_every_command_prints_json_of_its_published_form(clinic: Clinic) -> None
         "submit_job": ["submit_job third"],
         "list_jobs": ["list_jobs", "list_jobs -d", "list_jobs -n hello", f"list_jobs {clinic.done[:8]}"],
         "get_job_report": [f"get_job_report {clinic.done}", f"get_job_report {clinic.waiting}"],
+        "monitor_job": [f"monitor_job {clinic.done}"],
         "abort_job": [],
         "delete_job": [],
         "clone_job": [f"clone_job {clinic.waiting}"],
@@ -161,6 +162,33 @@ def test_a_report_is_told_in_words(clinic: Clinic) -> None:
     assert lines[0] == f"Job: {clinic.done} hello-done"
     assert lines[1] == "Status: FINISHED:COMPLETED"
     assert [line.split()[:2] for line in lines if line.startswith("train")] == [["train", "0"], ["train", "1"]]
+
+
+# --- while it goes on ---
+
+
+def test_a_job_is_watched_line_by_line(clinic: Clinic) -> None:
+    _, out, _ = clinic.run(f"monitor_job {clinic.done[:8]}")
+
+    first, second, last, *_ = out.splitlines()
+    assert first.startswith("  train  round 0  2 of 2 sites")
+    assert second.startswith("  train  round 1  2 of 2 sites")
+    assert last.startswith("hello-done: FINISHED:COMPLETED after ")
+
+
+def test_each_line_is_out_before_the_job_goes_on(clinic: Clinic) -> None:
+    """The one who reads aborts the job that it reads of: what is told is told at once."""
+    job_id = clinic.session.submit_job(clinic.federation.job("endless", rounds=FOREVER))
+
+    class Reader(io.StringIO):
+        def flush(self) -> None:
+            if "round 0" in self.getvalue() and "round 1 " not in self.getvalue():
+                clinic.session.abort_job(job_id)
+
+    out = Reader()
+    assert run_line(clinic.session, f"monitor_job {job_id}", out=out) == 0
+    assert "endless: RUNNING\n" in out.getvalue()
+    assert out.getvalue().splitlines()[-1].startswith("endless: FINISHED:ABORTED (aborted by admin) after ")
 
 
 # --- a line ---
