@@ -115,11 +115,13 @@ class LoopSocket:
 
     def bind(self, endpoint: str) -> str:
         """Listen at an address of the library; what is bound, with the real port. Raises zmq.ZMQError."""
+        self._allow_ipv6(endpoint)
         self._socket.bind(endpoint)
         return bytes(self._socket.get(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
 
     def connect(self, endpoint: str) -> None:
         """Begin to connect; the events tell how it went. Raises zmq.ZMQError if there is nobody for sure."""
+        self._allow_ipv6(endpoint)
         self._socket.connect(endpoint)
 
     def put(self, parts: Parts) -> bool:
@@ -156,6 +158,10 @@ class LoopSocket:
             self.is_closed = True
             self._when_read.clear()
             self._undo.close()
+
+    def _allow_ipv6(self, endpoint: str) -> None:
+        """Not for IPv4 addresses: the library would write those as IPv6 ones."""
+        self._socket.set(zmq.IPV6, int("[" in endpoint))
 
     def _read(self) -> None:
         self._is_due = False
@@ -198,7 +204,6 @@ def _options(kind: int, max_frame_bytes: int) -> dict[int, int]:
     """Every option whose default would wait, drop, grow or connect again behind our back."""
     options: dict[int, int] = {
         zmq.LINGER: 0,
-        zmq.IPV6: 1,
         zmq.SNDHWM: HIGH_WATER_MESSAGES,
         zmq.RCVHWM: HIGH_WATER_MESSAGES,
         zmq.MAXMSGSIZE: max_frame_bytes + 1,  # and what kind of message it is

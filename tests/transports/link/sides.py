@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sundog.kernel.errors import SundogError
@@ -19,7 +20,9 @@ from sundog.kits.protocol.messages import AbortRun, PeerMessage
 from sundog.transports import endpoints
 from sundog.transports.link import Acceptor, Dialer, Identity, Intake, Link, Timers, Writer
 
-WIRES = ["inproc://server:0", "tcp://127.0.0.1:0", "grpc://127.0.0.1:0"]
+_folder = TemporaryDirectory(prefix="sundog-")  # unix socket paths must be short: pytest's tmp_path may be too long
+
+WIRES = ["inproc://server:0", "tcp://127.0.0.1:0", "grpc://127.0.0.1:0", "zmq://127.0.0.1:0", f"zmq+ipc://{_folder.name}/*"]
 """Every transport that the link is tried on."""
 
 PROJECT = "clinic"
