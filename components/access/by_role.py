@@ -11,7 +11,7 @@ from ...kernel.operator_roles import AccessRule
 COMMANDS: Final[Mapping[str, frozenset[str]]] = {
     "admin": frozenset({
         "check_status", "list_sessions",
-        "list_jobs", "get_job_report", "watch_job", "download_job", "download_done",
+        "list_jobs", "get_job_report", "watch_job", "read_log", "download_job", "download_done",
         "submit_job", "clone_job", "abort_job", "delete_job",
         "pwd", "ls", "cat", "head", "tail", "grep",
     }),

@@ -17,6 +17,17 @@ class DownloadedJob(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
+class RunLog(msgspec.Struct, frozen=True):
+    """`logs`: the log of a run at the server or a site."""
+
+    job_id: str
+    site: str
+    """server, or the name of a site."""
+    text: str
+    left_out_characters: int
+    """How many there were before: of a long log the last 1,048,576 are kept."""
+
+
 class Waited(msgspec.Struct, frozen=True):
     """What came of waiting for a status."""
 

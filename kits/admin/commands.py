@@ -29,7 +29,7 @@ from ..protocol.answers import (
     SubmittedJob,
 )
 from . import live, text
-from .answers import CommandFailed, DownloadedJob
+from .answers import CommandFailed, DownloadedJob, RunLog
 from .command import AdminCommand
 from .file_commands import FILE_COMMANDS
 from .session import Session
@@ -104,6 +104,16 @@ _COMMANDS = (
     AdminCommand(
         "monitor_job", "jobs", "Watch a job until it has ended.", (_job_id(),), Session.monitor_job, (JobReport,), text.report,
         "Shows its rounds as they are closed; with --json, the report at its end.", live.monitored,
+    ),
+    AdminCommand(
+        "logs", "jobs", "Show the log of a run, at the server or at a site.",
+        (
+            _job_id(),
+            click.Option(["-f", "follow"], is_flag=True, help="Go on until the run is over."),
+            click.Argument(["site"], required=False, default="", metavar="[SITE]"),
+        ),
+        live.log, (RunLog,), live.log_text,
+        "Without SITE, that of the server. With --json, the last 1,048,576 characters; with -f, when the run is over.", live.logged,
     ),
     AdminCommand(
         "abort_job", "jobs", "End a job; the answer comes when it has ended.", (_job_id(),), Session.abort_job, (AbortedJob,), text.aborted,

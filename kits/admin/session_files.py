@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from ..protocol.file_answers import FileList, FileText, WorkingFolder
-from ..protocol.requests import Cat, Grep, Head, Ls, Pwd, Tail
+from collections.abc import Iterator
+
+from ..protocol.file_answers import FileList, FileText, LogPiece, WorkingFolder
+from ..protocol.requests import Cat, Grep, Head, Ls, Pwd, ReadLog, Tail
+from .connection import NotAdmitted, NotSent, OutcomeUnknown
 from .session_base import SessionBase
 
 
@@ -57,3 +60,29 @@ class SessionFiles(SessionBase):
         """
         request = Grep(target=target, pattern=pattern, file=file, ignore_case=ignore_case, numbered=numbered)
         return self._ask(request, FileText, self._timeout)
+
+    def logs(self, job_id: str, site: str = "", *, follow: bool = False) -> Iterator[str]:
+        """The log of a run, in pieces of at most 256 KiB as they come, which may end within a line.
+
+        Args:
+            job_id: the job; the beginning of its id will do.
+            site: at which site; "" or "server": at the server.
+            follow: go on until the run is over, also while the server is away; else end where the log ends now.
+
+        Raises:
+            RemoteError: SD-6009 if the site has no part in the job.
+        """
+        offset, size = 0, None
+        while True:
+            try:
+                request = ReadLog(job_id=job_id, site=site, offset=offset, follow=follow)
+                piece = self._ask(request, LogPiece, None if follow else self._timeout)
+            except (NotSent, OutcomeUnknown) as exc:
+                if not follow or size is None or isinstance(exc, NotAdmitted):
+                    raise
+                continue  # the server is away, and goes on with the log when it is back
+            job_id, offset, size = piece.job_id, piece.offset, piece.size_bytes if size is None else size
+            if piece.text:
+                yield piece.text
+            if piece.is_end or (not follow and (offset >= size or not piece.text)):
+                return

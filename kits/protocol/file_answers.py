@@ -54,3 +54,18 @@ class FileText(msgspec.Struct, frozen=True):
     """Of the whole file."""
     left_out_bytes: int
     """What was asked for and is not in the text, because one answer holds 256 KiB: the end of it, for `tail` the beginning."""
+
+
+class LogPiece(msgspec.Struct, frozen=True):
+    """A part of a run's log: `read_log`."""
+
+    job_id: str
+    site: str
+    text: str
+    """At most 256 KiB; bytes that are no UTF-8 stand as \\xNN."""
+    offset: int
+    """Where the next part begins, in bytes."""
+    size_bytes: int
+    """Of the log, as far as it is written."""
+    is_end: bool
+    """Whether the run is over, and this the last of its log."""

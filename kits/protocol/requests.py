@@ -76,6 +76,19 @@ class WatchJob(Request, frozen=True, kw_only=True):
     seen: Seen | None = None
 
 
+class ReadLog(Request, frozen=True, kw_only=True):
+    """What does a run's log say from some place on, at the server or at a site?"""
+
+    command = "read_log"
+    job_id: str
+    site: str = ""
+    """Empty: the server."""
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    """In bytes."""
+    follow: bool = False
+    """Answer when there is something, or never will be; else at once."""
+
+
 class AbortJob(Request, frozen=True, kw_only=True):
     """End a job; the answer comes when it has ended."""
 

@@ -25,12 +25,14 @@ from ..protocol.answers import (
     SessionList,
     SubmittedJob,
 )
+from ..protocol.file_answers import LogPiece
 from ..protocol.messages import Command, Reply
 from ..protocol.records import Status
 from ..supervisor.access import demand
 from ..workspace.job_state import Job, NoSuchJob
 from .deliveries import Deliveries, StillRunning
 from .files import look_at_files
+from .logs import read_log
 from .report import failure_of
 from .status import check_status
 
@@ -87,6 +89,7 @@ class Commands:
             ask.ListJobs: self._list_jobs,
             ask.GetJobReport: self._get_job_report,
             ask.WatchJob: self._watch_job,
+            ask.ReadLog: self._read_log,
             ask.AbortJob: self._abort_job,
             ask.DeleteJob: self._delete_job,
             ask.CloneJob: self._clone_job,
@@ -157,6 +160,9 @@ class Commands:
         seen = (asked.seen.status, asked.seen.rounds, asked.seen.waits_for) if asked.seen is not None else (None,)
         report = await self._server.jobs.next_report(job_id, seen)
         return msgspec.structs.replace(report, rounds=report.rounds[asked.seen.rounds :]) if asked.seen is not None else report
+
+    async def _read_log(self, link: Link, asked: ask.ReadLog) -> LogPiece:
+        return await read_log(self._server, link, asked)
 
     async def _abort_job(self, link: Link, asked: ask.AbortJob) -> AbortedJob:
         job = self._server.jobs.table.find(asked.job_id)

@@ -19,6 +19,7 @@ from ...transports.link import Acceptor, Hello, Identity, Intake, Link, Timers, 
 from ...transports.link.refusals import TooManySites
 from ..protocol.messages import Command
 from ..protocol.records import RunFinished, Status
+from ..supervisor.run_logs import RunLogs
 from ..supervisor.tasks import Tasks
 from ..workspace import posix
 from ..workspace.blobs import BlobStore
@@ -103,6 +104,7 @@ class Server:
         self.commands = Commands(self)
         self.questions = Questions(self.sites)
         self.streams = Streams(self._stream_grew)
+        self.logs = RunLogs(self.workspace, self.runs)
         self.dispatcher = Dispatcher(self.jobs, self._scheduler, links=self.sites, deploy_here=self._deploy_here, start=self._start_run)
         self.jobs.on_change = self.dispatcher.look
         self._end_lost_runs()
@@ -204,6 +206,7 @@ class Server:
 
     async def _run_ended(self, run: str, finished: RunFinished) -> None:
         program = self.runs.pop(run)
+        self.logs.ended(run)
         self.streams.forget(run)
         failure = msgspec.to_builtins(finished.failure) if finished.failure is not None else None
         job = self.jobs.table.find(run)

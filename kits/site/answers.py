@@ -12,6 +12,7 @@ import structlog
 from ...kernel.errors import Failure
 from ..protocol import requests as ask
 from ..protocol.answers import RunRow, SiteRuns
+from ..protocol.file_answers import LogPiece
 from ..protocol.messages import Answer, Ask
 from ..protocol.requests import FILE_REQUESTS, FileRequest, Request
 from ..supervisor.access import NotAllowed, demand
@@ -29,7 +30,11 @@ class Answers:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        acts: dict[type[Request], Act] = {ask.CheckStatus: self._status, **dict.fromkeys(FILE_REQUESTS, self._look)}
+        acts: dict[type[Request], Act] = {
+            ask.CheckStatus: self._status,
+            ask.ReadLog: self._read_log,
+            **dict.fromkeys(FILE_REQUESTS, self._look),
+        }
         self._table = {kind.command: (kind, act) for kind, act in acts.items()}
 
     async def answer(self, message: Ask, body: bytes) -> None:
@@ -53,6 +58,9 @@ class Answers:
 
     async def _status(self, _asked: ask.CheckStatus) -> SiteRuns:
         return SiteRuns([RunRow(run, "working" if program.run.working else "waiting") for run, program in self._site.runs.items()])
+
+    async def _read_log(self, asked: ask.ReadLog) -> LogPiece:
+        return await self._site.logs.read(asked)
 
     async def _look(self, asked: FileRequest) -> msgspec.Struct:
         log.info("files_shown", command=asked.command, file=getattr(asked, "file", getattr(asked, "path", "")))

@@ -15,6 +15,7 @@ from ...kernel.errors import Failure, JobError, SundogError
 from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
 from ...transports.link import Dialer, Identity, Intake, Link, Timers, Writer
 from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Started, StartRun, Sync
+from ..supervisor.run_logs import RunLogs
 from ..supervisor.tasks import Tasks
 from ..supervisor.travel import fetch_folder
 from ..workspace import posix
@@ -65,6 +66,7 @@ class Site:
         self._deployed: dict[str, dict[str, Any]] = {}
         self._deploying: dict[str, asyncio.Task[None]] = {}
         self._tokens: dict[str, str] = {}
+        self.logs = RunLogs(workspace, self.runs)
         self._answers = Answers(self)
         self._undo = AsyncExitStack()
         self._tasks = Tasks(f"site {kit.name}")
@@ -189,6 +191,7 @@ class Site:
 
     def _run_ended(self, run: str) -> None:
         self.runs.pop(run, None)
+        self.logs.ended(run)
         self._resources.free(self._tokens.pop(run, ""))
         shutil.rmtree(self.workspace.outbox / run, ignore_errors=True)
         for name in ("in", "out"):

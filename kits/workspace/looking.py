@@ -178,3 +178,8 @@ def _found(file: BinaryIO, size: int, asked: Grep) -> tuple[bytes, int]:
 
 def _shown(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
+
+
+def read_at(descriptor: int, offset: int, most: int) -> tuple[bytes, int]:
+    """Up to so many bytes of an open file from an offset on, and the file's size."""
+    return os.pread(descriptor, most, offset), os.fstat(descriptor).st_size

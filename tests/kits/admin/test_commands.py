@@ -62,6 +62,7 @@ def test_every_command_prints_json_of_its_published_form(clinic: Clinic) -> None
         "list_jobs": ["list_jobs", "list_jobs -d", "list_jobs -n hello", f"list_jobs {clinic.done[:8]}"],
         "get_job_report": [f"get_job_report {clinic.done}", f"get_job_report {clinic.waiting}"],
         "monitor_job": [f"monitor_job {clinic.done}"],
+        "logs": [f"logs {clinic.done}", f"logs {clinic.done} site-1 -f"],
         "abort_job": [],
         "delete_job": [],
         "clone_job": [f"clone_job {clinic.waiting}"],
