@@ -22,7 +22,7 @@ SOCKET_BUFFERS_BYTES = 2 * MIB
 """What the kernel and the proxy hold on top of what a transfer may have under way."""
 
 
-@pytest.fixture(params=["tcp", "grpc"])
+@pytest.fixture(params=["tcp", "grpc", "zmq"])
 async def sides(request: pytest.FixtureRequest) -> AsyncIterator[Sides]:
     async with two_sides(f"{request.param}://127.0.0.1:0") as sides:
         yield sides

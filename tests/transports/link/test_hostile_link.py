@@ -47,7 +47,7 @@ async def test_mutated_frames_harm_only_their_sender(sides: Sides) -> None:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("wire", ["tcp", "grpc"])
+@pytest.mark.parametrize("wire", ["tcp", "grpc", "zmq"])
 async def test_mutated_frames_make_a_server_import_open_and_execute_nothing(wire: str) -> None:
     """T104: a process whose audit hook sees it all, from the first link on."""
     server = subprocess.Popen(  # noqa: ASYNC220  # before anything else runs

@@ -87,7 +87,7 @@ def transfer(memory: Any, server: subprocess.Popen[str], processes: list[subproc
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("wire", ["tcp", "grpc", "inproc"])
+@pytest.mark.parametrize("wire", ["tcp", "grpc", "zmq", "inproc"])
 def test_a_gigabyte_hardly_grows_anybodys_memory(wire: str, memory: Any, payload: Path, target: Path) -> None:
     """T158: between two processes over each wire, and in one over inproc."""
     key, size = sha256_of(payload), payload.stat().st_size
