@@ -63,5 +63,5 @@ class Answers:
         return await self._site.logs.read(asked)
 
     async def _look(self, asked: FileRequest) -> msgspec.Struct:
-        log.info("files_shown", command=asked.command, file=getattr(asked, "file", getattr(asked, "path", "")))
+        log.debug("files_shown", command=asked.command, file=getattr(asked, "file", getattr(asked, "path", "")))
         return await asyncio.to_thread(look, self._site.workspace, asked)
