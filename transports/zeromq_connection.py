@@ -106,7 +106,7 @@ class ZmqConnection(Connection):
         self._may_send = asyncio.Event()
         self._may_send.set()
         self._over = asyncio.Event()
-        self._has_hung_up = False
+        self._has_said_goodbye = self._has_hung_up = False
         self._takers = {
             DATA: self._take_data,
             CREDIT: self._take_credit,
@@ -145,8 +145,7 @@ class ZmqConnection(Connection):
         try:
             async with asyncio.timeout(self.linger_seconds):
                 async with self._turn:
-                    if not self._over.is_set():
-                        self._put([GOODBYE])
+                    self._say_goodbye()
                 await self._over.wait()
         except TimeoutError:
             pass  # the peer cannot be told
@@ -201,10 +200,17 @@ class ZmqConnection(Connection):
             self._drop()
 
     def _take_seen(self, _: object) -> None:
+        if not self._has_said_goodbye:
+            raise MalformedFrame("an answer to a goodbye that was not said")
         self._wake_all()
 
     def _take_gone(self, _: object) -> None:
         self._end(ConnectionLost, "the peer has aborted")
+
+    def _say_goodbye(self) -> None:
+        if not self._over.is_set() and not self._has_said_goodbye:
+            self._has_said_goodbye = True
+            self._put([GOODBYE])
 
     def _has_taken(self, items: int, size_bytes: int) -> None:
         """Tell the peer, now and then, that it may send more."""

@@ -17,6 +17,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import zmq
@@ -115,6 +116,8 @@ class Hub:
     def _close_if_over(self) -> None:
         if self.listener is None and not self._peers and not self._socket.is_closed:
             del self._here[self.endpoint]
+            if self.endpoint.startswith("ipc://"):  # the library leaves it
+                Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
             self._socket.close()
 
     def _forget(self, who: bytes, owners: set[bytes]) -> None:

@@ -13,6 +13,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import zmq
 
@@ -29,6 +30,7 @@ _HANDSHAKE_MS = 5_000
 _HEARTBEAT_MS = 30_000
 """A frozen peer of an aborted connection would hold its descriptor for ever. The link has a heartbeat of its own."""
 _MAX_SOCKETS = 16_384
+_REUSED_BYTES = 16 * 1024 * 1024
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED
 
 _serial = itertools.count(1)
@@ -49,6 +51,7 @@ class SharedContext:
         """One more user."""
         with self._lock:
             if self._context is None:
+                _keep_memory()
                 self._context = zmq.Context(io_threads=1)
                 self._context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
             self._users += 1
@@ -61,6 +64,15 @@ class SharedContext:
             if not self._users and self._context is not None:
                 self._context.term()
                 self._context = None
+
+
+@cache
+def _keep_memory() -> None:
+    """Let glibc keep some freed memory instead of giving it back and fetching it anew for each message: four times as quick.
+
+    It learns how large a piece a program uses again from the largest that was freed. This one is never touched.
+    """
+    bytes(_REUSED_BYTES)
 
 
 class LoopSocket:
