@@ -23,6 +23,9 @@ from .listener import BACKLOG
 HIGH_WATER_MESSAGES = 512
 """More than a window and what is said about it; the library counts in halves of this, and whoever reaches it does not read."""
 
+# Plain numbers: the library's own enumeration costs as much as the call that it is given to.
+_STATE, _READABLE = int(zmq.EVENTS), int(zmq.POLLIN)
+_AT_ONCE, _AT_ONCE_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 _MESSAGES_A_TURN = 64
 _MAX_PARTS = 4
 """Further parts of a message are dropped; one too many shows that it is not ours."""
@@ -142,8 +145,8 @@ class LoopSocket:
             return False
         try:
             for part in parts[:-1]:
-                self._socket.send(part, zmq.SNDMORE | zmq.NOBLOCK)
-            self._socket.send(parts[-1], zmq.NOBLOCK)
+                self._socket.send(part, _AT_ONCE_MORE)
+            self._socket.send(parts[-1], _AT_ONCE)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
                 raise
@@ -161,7 +164,7 @@ class LoopSocket:
         """Tell what has happened up to now."""
         with contextlib.suppress(zmq.Again):
             while not self.is_closed:
-                event, _ = self._monitor.recv_multipart(zmq.NOBLOCK)
+                event, _ = self._monitor.recv_multipart(_AT_ONCE)
                 self._on_event(*struct.unpack("=Hi", event))
 
     def close(self) -> None:
@@ -180,21 +183,17 @@ class LoopSocket:
         for _ in range(_MESSAGES_A_TURN):
             if self.is_closed:
                 return
-            parts = self._receive()
-            if parts is None:
+            if not self._has_more():
                 break
-            self._on_message(parts)
+            self._on_message(self._receive())
         else:
             self._read_soon()
             return
         while self._when_read:
             self._when_read.popleft()()
 
-    def _receive(self) -> list[zmq.Frame] | None:
-        try:
-            part = self._socket.recv(zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            return None
+    def _receive(self) -> list[zmq.Frame]:
+        part = self._socket.recv(_AT_ONCE, copy=False)
         parts = [part]
         while part.more:
             part = self._socket.recv(copy=False)
@@ -202,8 +201,12 @@ class LoopSocket:
                 parts.append(part)
         return parts
 
+    def _has_more(self) -> bool:
+        """Whether a message can be received; if not, the descriptor will tell of the next."""
+        return bool(int(self._socket.get(_STATE)) & _READABLE)
+
     def _look_again(self) -> None:
-        if not self._is_due and int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
+        if not self._is_due and self._has_more():
             self._read_soon()
 
     def _read_soon(self) -> None:
