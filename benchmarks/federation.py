@@ -1,4 +1,4 @@
-"""How is a job run by real processes? By a federation on this machine: a server, sites, their job processes, over tcp."""
+"""How is a job run by real processes? By a federation on this machine: a server, sites, their job processes, over one wire."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sundog.kits.admin.session import Session
 from sundog.kits.poc.federation import Federation
-from sundog.kits.poc.layout import Poc, make_poc
+from sundog.kits.poc.layout import Poc, Transport, make_poc
 from sundog.kits.protocol.answers import JobReport
 from sundog.kits.supervisor.interrupts import Interrupts
 from sundog.kits.workspace.folders import Workspace
@@ -57,11 +57,11 @@ class Running:
 
 
 @contextmanager
-def federation(sites: int) -> Iterator[Running]:
+def federation(sites: int, transport: Transport = "tcp") -> Iterator[Running]:
     """A server and sites as real processes, in a temporary folder, on free ports."""
     with tempfile.TemporaryDirectory(prefix="sundog-bench-") as folder, Interrupts() as interrupts:
         root = Path(folder) / "poc"
-        make_poc(root, Poc(sites=sites, transport="tcp", fl_port=0, admin_port=0))
+        make_poc(root, Poc(sites=sites, transport=transport, fl_port=0, admin_port=0))
         with Federation(root, interrupts) as processes:
             began = time.monotonic()
             processes.start()

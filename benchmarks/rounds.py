@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sundog.kits.poc.layout import Transport
+
 from .federation import Running, federation
 from .figures import Figure, Target
 from .memory import PeakMemory, is_measurable
@@ -19,6 +21,8 @@ SITES, MANY_SITES = 2, 8
 SMALL_ROUNDS, LARGE_ROUNDS = 200, 6
 RAW_SMALL_ROUNDS = 1000
 MB = 1e6
+EMPTY_ROUND_MS: dict[Transport, float] = {"tcp": 10, "zmq": 10, "grpc": 15}
+LARGE_ROUND_RATIO: dict[Transport, float] = {"tcp": 6, "zmq": 9, "grpc": 9}
 
 
 def small_rounds() -> Iterator[Figure]:
@@ -27,9 +31,10 @@ def small_rounds() -> Iterator[Figure]:
     with raw.around():
         values = _simulated(SMALL, SMALL_ROUNDS)
     yield Figure("W1", "empty round, 2 sites, simulator", "ms", values, Target(3), raw.milliseconds)
-    with federation(SITES) as running, raw.around():
-        values = _real(running, SMALL, SMALL_ROUNDS, SITES)
-    yield Figure("W1", "empty round, 2 sites, processes, tcp", "ms", values, Target(10), raw.milliseconds)
+    for transport, target in EMPTY_ROUND_MS.items():
+        with federation(SITES, transport) as running, raw.around():
+            values = _real(running, SMALL, SMALL_ROUNDS, SITES)
+        yield Figure("W1", f"empty round, 2 sites, processes, {transport}", "ms", values, Target(target), raw.milliseconds)
 
 
 def large_rounds() -> Iterator[Figure]:
@@ -38,10 +43,13 @@ def large_rounds() -> Iterator[Figure]:
     with raw.around():
         values = _simulated(LARGE, LARGE_ROUNDS)
     yield Figure("W2", "100 MB round, 2 sites, simulator", "ms", values, Target(5, is_ratio=True), raw.milliseconds)
-    with raw.around():
-        few = _Grown(SITES)
-    yield Figure("W2", "100 MB round, 2 sites, processes, tcp", "ms", few.milliseconds, Target(6, is_ratio=True), raw.milliseconds)
-    many = _Grown(MANY_SITES)
+    grown = {}
+    for transport, target in LARGE_ROUND_RATIO.items():
+        with raw.around():
+            grown[transport] = _Grown(SITES, transport)
+        what = f"100 MB round, 2 sites, processes, {transport}"
+        yield Figure("W2", what, "ms", grown[transport].milliseconds, Target(target, is_ratio=True), raw.milliseconds)
+    few, many = grown["tcp"], _Grown(MANY_SITES, "tcp")
     yield Figure("W2", "100 MB round, 8 sites, processes, tcp", "ms", many.milliseconds)
     if is_measurable():
         yield Figure("W2", "server and its job process grow, 2 sites", "MB", [few.server_mb], Target(100))
@@ -68,8 +76,8 @@ class _Raw:
 class _Grown:
     """A federation runs the small job, then the large one: what the second takes beyond the first is for the model."""
 
-    def __init__(self, sites: int) -> None:
-        with federation(sites) as running:
+    def __init__(self, sites: int, transport: Transport) -> None:
+        with federation(sites, transport) as running:
             server, site = running.pid("server"), running.pid("site-1")
             with PeakMemory([server, site]) as before:
                 _real(running, SMALL, LARGE_ROUNDS, sites)

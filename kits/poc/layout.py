@@ -19,9 +19,9 @@ from ..workspace.folders import atomic_write
 from ..workspace.kit import AdminKit, ServerKit, SiteKit, write_kit
 from .participant import PROGRAM
 
-Transport = Literal["tcp"]
+Transport = Literal["zmq", "tcp", "grpc"]
 TRANSPORTS: tuple[str, ...] = get_args(Transport)
-DEFAULT_TRANSPORT: Transport = "tcp"
+DEFAULT_TRANSPORT: Transport = "zmq"
 FL_PORT, ADMIN_PORT = 8002, 8003
 PROJECT = "poc"
 HOST = "localhost"

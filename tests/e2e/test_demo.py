@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sundog.kits.poc.layout import TRANSPORTS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,11 +22,16 @@ def sundog(*arguments: str, folder: Path) -> dict[str, object]:
     return document
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    return sundog("simulate", str(ROOT / "examples/hello-pt-tb"), "-n", "2", folder=tmp_path_factory.mktemp("simulated"))
+
+
 @pytest.mark.timeout(240)
-def test_demo_and_simulator_give_the_same_model(tmp_path: Path) -> None:
-    """T153, T155, T174, T165 end to end: same hash over tcp with processes and in one process; events of each site arrive."""
-    demo = sundog("demo", folder=tmp_path)
-    simulated = sundog("simulate", str(ROOT / "examples/hello-pt-tb"), "-n", "2", folder=tmp_path)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_demo_and_simulator_give_the_same_model(transport: str, simulated: dict[str, object], tmp_path: Path) -> None:
+    """T152 and T154 (in clear), T153, T155, T174, T165 end to end: over each wire the simulator's hash, and each site's events."""
+    demo = sundog("demo", "--transport", transport, folder=tmp_path)
 
     assert demo["status"] == simulated["status"] == "FINISHED:COMPLETED"
     assert demo["model_sha256"] == simulated["model_sha256"]

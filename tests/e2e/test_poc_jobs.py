@@ -1,4 +1,4 @@
-"""Whole jobs between real processes over tcp: what do the network and the system see, and what does the admin hear?"""
+"""Whole jobs between real processes: what do the network and the system see, and what does the admin hear?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from sundog import Session
 from sundog.kits.admin.loop_thread import LoopThread
 from sundog.kits.poc.federation import Federation
-from sundog.kits.poc.layout import Poc, write_poc
+from sundog.kits.poc.layout import TRANSPORTS, Poc, write_poc
 from sundog.kits.supervisor.interrupts import Interrupts
 from sundog.kits.workspace import posix
 from sundog.kits.workspace.kit import SiteKit, read_kit, write_kit
@@ -156,15 +156,15 @@ def test_one_port_is_open_at_the_server_and_none_at_the_sites(poc: Path, tmp_pat
 # --- faults ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def proxy(poc: Path) -> Iterator[Proxy]:
+@pytest.fixture(params=TRANSPORTS)
+def proxy(request: pytest.FixtureRequest, poc: Path) -> Iterator[Proxy]:
     """Stands between site-1 and the server."""
-    port = write_poc(poc, Poc(sites=2, fl_port=0, admin_port=0)).fl_port
+    made = write_poc(poc, Poc(sites=2, transport=request.param, fl_port=0, admin_port=0))
     thread = LoopThread("proxy")
-    proxy = Proxy("127.0.0.1", port)
+    proxy = Proxy("127.0.0.1", made.fl_port)
     thread.call(proxy.start())
     kit, _ = read_kit(poc / "site-1", SiteKit)
-    write_kit(poc / "site-1", msgspec.structs.replace(kit, endpoints=[f"tcp://127.0.0.1:{proxy.port}"]))
+    write_kit(poc / "site-1", msgspec.structs.replace(kit, endpoints=[made.address(proxy.port)]))
     yield proxy
     thread.call(proxy.close())
     thread.close()

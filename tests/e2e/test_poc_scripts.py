@@ -64,7 +64,7 @@ def test_a_pipe_is_not_kept_open_by_what_goes_on_in_the_background(marked: Any, 
     done = marked.run(poc / "server" / "startup" / "start.sh")  # would time out: it is read to its end
 
     assert done.returncode == 0
-    assert "server works (tcp://127.0.0.1:" in done.stderr
+    assert "server works (zmq://127.0.0.1:" in done.stderr
     assert stop(marked, poc / "server").startswith("server is stopped (it was process ")
     assert stop(marked, poc / "server") == "server was not running\n"
     nothing_left(poc)
