@@ -25,6 +25,15 @@ def scheme_of(address: str) -> str:
     return scheme
 
 
+def place_of(address: str) -> tuple[str, int]:
+    """Host and port of an address; of one that names a place in another form (a path) that place, and 0."""
+    try:
+        parsed = Address.parse(address)
+    except AddressError:
+        return address.partition("://")[2], 0
+    return parsed.host, parsed.port
+
+
 def is_loopback(address: str) -> bool:
     """Whether scheme://host:port can only be reached from this machine: 127.0.0.0/8, ::1 or localhost.
 

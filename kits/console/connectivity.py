@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from ...kernel.errors import SundogError
-from ...transports.address import Address
+from ...transports.address import place_of
 from ..admin.connection import News, NotSent, OutcomeUnknown
 from ..admin.session import Session
 from ..admin.text import printable
@@ -50,11 +50,9 @@ def _introduce(session: Session, say: Say) -> None:
 
 def primary(address: str, status: ServerStatus) -> str:
     """The server that serves, as host:fl_port:admin_port, and its SSID."""
-    server = Address.parse(address)
-    end_point = f"{server.host}:{status.fl_port}:{server.port}"
-    return printable(
-        f"primary SP {end_point} SSID: {status.service_session_id}\n  Host: {server.host} Admin_port: {server.port}", keep="\n"
-    )
+    host, admin_port = place_of(address)
+    end_point = f"{host}:{status.fl_port}:{admin_port}"
+    return printable(f"primary SP {end_point} SSID: {status.service_session_id}\n  Host: {host} Admin_port: {admin_port}", keep="\n")
 
 
 class Lookout:

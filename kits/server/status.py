@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ...kernel.errors import SundogError
-from ...transports.address import Address
+from ...transports.address import place_of
 from ..protocol.answers import AppRow, ClientRow, ServerStatus, SiteRow, SiteRuns, SitesStatus
 from ..protocol.messages import Ask
 from ..protocol.requests import CheckStatus
@@ -31,7 +31,7 @@ def _server_status(server: Server) -> ServerStatus:
     jobs = [AppRow(run, program.meta.name) for run, program in server.runs.items()]
     now = time.time()
     sites = [ClientRow(name, link.peer.instance, round(now - link.silent_seconds, 3)) for name, link in server.sites().items()]
-    fl_port = Address.parse(server.addresses[0]).port
+    fl_port = place_of(server.addresses[0])[1]
     return ServerStatus("started" if jobs else "stopped", jobs, len(sites), sites, server.jobs.revision, fl_port, FIXED_SSID)
 
 

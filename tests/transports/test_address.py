@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from sundog.kernel.transport import AddressError
-from sundog.transports.address import Address, is_loopback, scheme_of
+from sundog.transports.address import Address, is_loopback, place_of, scheme_of
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,8 @@ def test_the_contact_of_a_wildcard_is_this_machine() -> None:
 
 def test_the_scheme_stands_before_the_mark() -> None:
     assert scheme_of("unix:///run/x") == "unix"
+
+
+@pytest.mark.parametrize(("address", "place"), [("tcp://[::1]:8002", ("::1", 8002)), ("zmq+ipc:///run/sites", ("/run/sites", 0))])
+def test_an_address_without_a_port_has_a_place_too(address: str, place: tuple[str, int]) -> None:
+    assert place_of(address) == place
