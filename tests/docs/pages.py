@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-WALKS = ("README.md", "docs/quickstart.md")
+WALKS = ("README.md", "docs/quickstart.md", "docs/transports.md")
 """Pages whose ```sh blocks are run, in order. What cannot be run there stands in a ```console block."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
