@@ -187,6 +187,22 @@ def test_a_result_that_is_cut_in_the_middle_goes_on_there_and_nobody_trains_agai
     assert again < 1.1 * STREAM_CREDIT_BYTES + 4 * MB  # what was under way, and what the sockets and the proxy held
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(180)
+def test_a_wire_that_is_silent_for_twenty_seconds_is_left_and_the_result_goes_on(poc: Path, tmp_path: Path, proxy: Proxy) -> None:
+    """T159 in real time: longer than a link lives without a sign of life; both sides give it up, and nobody trains again."""
+    size_bytes = 64 * MB
+    proxy.cuts_after_bytes, proxy.silent_seconds = 1.6 * size_bytes, 20.0
+    with at_work(poc) as session:
+        job = job_of(tmp_path / "job", "pass", size=size_bytes // 4)
+        report = session.monitor_job(session.submit_job(job), timeout=2 * END_SECONDS)
+
+    assert report.status == COMPLETED, report
+    assert proxy.cuts == 1
+    assert proxy.connections >= 2
+    assert executed(poc, report.job_id) == ["0"]
+
+
 def test_a_trainers_exception_is_heard_by_who_submitted_within_ten_seconds(poc: Path, tmp_path: Path) -> None:
     """The code of the error, the site, and the line of his own code."""
     with at_work(poc) as session:

@@ -24,6 +24,8 @@ class Proxy:
         """Where it listens, on 127.0.0.1."""
         self.cuts_after_bytes: float = float("inf")
         """So many more bytes are forwarded, both ways together; then every connection is reset, once."""
+        self.silent_seconds = 0.0
+        """Unless 0, nothing is reset then: nothing is forwarded for so long, on old connections and on new ones."""
         self.passed_bytes = 0
         self.connections = 0
         self.cuts = 0
@@ -43,9 +45,13 @@ class Proxy:
         self._flows.set()
 
     def cut(self) -> None:
-        """Reset every connection."""
+        """Reset every connection, or go silent."""
         self.cuts += 1
         self.cuts_after_bytes = float("inf")
+        if self.silent_seconds:
+            self.freeze()
+            asyncio.get_running_loop().call_later(self.silent_seconds, self.thaw)
+            return
         for writer in self._writers:
             sock = writer.get_extra_info("socket")
             if sock.fileno() >= 0:  # it may have ended by itself
@@ -91,7 +97,9 @@ class Proxy:
             self.cuts_after_bytes -= len(piece)
             if self.cuts_after_bytes < 0:
                 self.cut()
-                return
+                if not self.silent_seconds:
+                    return
+                await self._flows.wait()
             writer.write(piece)
             await writer.drain()
 
