@@ -7,7 +7,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
+from sundog.kits.poc.layout import Transport
 from sundog.kits.poc.participant import PROGRAM
 
 from .federation import federation
@@ -29,11 +31,13 @@ def startups() -> Iterator[Figure]:
         values = [_simulator_seconds(job, Path(folder) / f"simulation-{number}") for number in range(TIMES)]
         yield Figure("W4", "simulator: command to first task", "s", values, Target(1))
         yield from _real(job)
+    if is_measurable():
+        for transport in get_args(Transport):
+            yield from _idle(transport)
 
 
 def _real(job: Path) -> Iterator[Figure]:
     with federation(SITES) as running:
-        resident = [(name, memory_bytes(running.pid(name), "VmRSS") / 1e6) for name in ("server", "site-1")]
         ran = [running.run(job) for _ in range(TIMES)]
         times = [read_times(running.root, each.report.job_id) for each in ran]
         start_seconds = running.start_seconds
@@ -42,9 +46,13 @@ def _real(job: Path) -> Iterator[Figure]:
     yield Figure("W4", "poc: submit to first task, numpy job", "s", first, Target(1.5))
     last = [each.ended - noted.rounds[-1] for each, noted in zip(ran, times, strict=True)]
     yield Figure("W4", "poc: last round to end state", "s", last, Target(1))
-    if is_measurable():
-        for name, megabytes in resident:
-            yield Figure("W4", f"resident memory of an idle daemon: {name}", "MB", [megabytes], Target(80))
+
+
+def _idle(transport: Transport) -> Iterator[Figure]:
+    with federation(SITES, transport) as running:
+        resident = {name: memory_bytes(running.pid(name), "VmRSS") / 1e6 for name in ("server", "site-1")}
+    for name, megabytes in resident.items():
+        yield Figure("W4", f"resident memory of an idle daemon, {transport}: {name}", "MB", [megabytes], Target(80))
 
 
 def _help_seconds() -> float:
