@@ -64,6 +64,18 @@ class Address:
             raise AddressError(f"wanted a port from 0 to {_MAX_PORT:,} at the end, as in {scheme}://host:8002", where=text)
         return cls(scheme, _host(host, text), int(port))
 
+    @classmethod
+    def parse_as(cls, scheme: str, text: str) -> Self:
+        """The same for one scheme only.
+
+        Raises:
+            AddressError: it has another, or cannot be understood.
+        """
+        parsed = cls.parse(text)
+        if parsed.scheme != scheme:
+            raise AddressError(f"wanted {scheme}://host:port, got the scheme {parsed.scheme!r}", where=text)
+        return parsed
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"

@@ -29,8 +29,8 @@ from .address import Address
 from .grpc_connection import PIECE_BYTES, GrpcConnection
 from .listener import BACKLOG
 from .mailbox import Mailbox
+from .resolving import Endpoint, to_bind, to_dial
 from .stream import reason_of
-from .tcp import Endpoint, resolve
 
 METHOD = "/sundog.Wire/Frames"
 
@@ -63,11 +63,11 @@ class GrpcStream(Transport):
     scheme = "grpc"
 
     async def listen(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
-        wanted = _parse(address)
+        wanted = Address.parse_as("grpc", address)
         _stay()
         listener = GrpcListener(wanted, max_frame_bytes)
         try:
-            await listener.start(await _host_to_bind(wanted))
+            await listener.start(str((await to_bind(wanted))[1][0]))
         except OSError as error:
             raise ListenFailed(reason_of(error), where=address) from error
         except RuntimeError as error:
@@ -77,11 +77,9 @@ class GrpcStream(Transport):
         return listener
 
     async def connect(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
-        wanted = _parse(address)
-        if wanted.is_wildcard or not wanted.port:
-            raise AddressError("wanted a host and a port to connect to; this is one to listen at", where=address)
+        wanted = Address.parse_as("grpc", address)
         try:
-            endpoints = await resolve(wanted)
+            endpoints = await to_dial(wanted)
         except OSError as error:
             raise ConnectFailed(reason_of(error), where=address) from error
         failures = []
@@ -173,21 +171,6 @@ def _end_with(context: Any, code: Any, details: str) -> None:
     context.set_details(details)
 
 
-def _parse(address: str) -> Address:
-    parsed = Address.parse(address)
-    if parsed.scheme != "grpc":
-        raise AddressError(f"wanted grpc://host:port, got the scheme {parsed.scheme!r}", where=address)
-    return parsed
-
-
-async def _host_to_bind(wanted: Address) -> str:
-    if wanted.host in ("", "*"):
-        return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  # what was asked for
-    # A name that means both (localhost) is bound where most will look for it.
-    _, where = min(await resolve(wanted), key=lambda endpoint: endpoint[0] != socket.AF_INET)
-    return str(where[0])
-
-
 async def _connected(endpoint: Endpoint, wanted: Address, max_frame_bytes: int) -> GrpcConnection:
     """A connection to one of the host's addresses.
 
@@ -220,7 +203,7 @@ async def _answer(call: Any, wanted: Address) -> str:
     if call.done():
         raise ConnectFailed(await call.details() or stranger, where=str(wanted))
     try:
-        return str(_parse(str(words.get(_CALLER))))
+        return str(Address.parse_as("grpc", str(words.get(_CALLER))))
     except AddressError as error:
         raise ConnectFailed(stranger, where=str(wanted)) from error
 

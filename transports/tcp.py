@@ -7,14 +7,11 @@ import contextlib
 import errno
 import socket
 
-from ..kernel.transport import MAX_FRAME_BYTES, AddressError, ConnectFailed, Connection, Listener, ListenFailed, Transport
+from ..kernel.transport import MAX_FRAME_BYTES, ConnectFailed, Connection, Listener, ListenFailed, Transport
 from .address import Address
 from .listener import BACKLOG, SocketListener
+from .resolving import SockAddr, to_bind, to_dial
 from .stream import StreamConnection, reason_of
-
-SockAddr = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-Endpoint = tuple[socket.AddressFamily, SockAddr]
-"""An address as the socket calls want it."""
 
 
 class Tcp(Transport):
@@ -23,7 +20,7 @@ class Tcp(Transport):
     scheme = "tcp"
 
     async def listen(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
-        wanted = _parse(address)
+        wanted = Address.parse_as("tcp", address)
         try:
             sock = await _bound(wanted)
         except OSError as error:
@@ -36,20 +33,11 @@ class Tcp(Transport):
         return SocketListener(sock, address=str(bound), contact=str(bound.contact()), connection=connection)
 
     async def connect(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
-        wanted = _parse(address)
-        if wanted.is_wildcard or not wanted.port:
-            raise AddressError("wanted a host and a port to connect to; this is one to listen at", where=address)
+        wanted = Address.parse_as("tcp", address)
         try:
             return _connection(await _connected(wanted), max_frame_bytes)
         except OSError as error:
             raise ConnectFailed(reason_of(error), where=address) from error
-
-
-def _parse(address: str) -> Address:
-    parsed = Address.parse(address)
-    if parsed.scheme != "tcp":
-        raise AddressError(f"wanted tcp://host:port, got the scheme {parsed.scheme!r}", where=address)
-    return parsed
 
 
 def _connection(sock: socket.socket, max_frame_bytes: int) -> StreamConnection:
@@ -64,19 +52,15 @@ def _name(sockaddr: tuple[str, int]) -> str:
 
 
 async def _bound(wanted: Address) -> socket.socket:
-    if wanted.host in ("", "*"):
-        dual = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if dual else socket.AF_INET
-        return socket.create_server(("", wanted.port), family=family, dualstack_ipv6=dual, backlog=BACKLOG)
-    # A name that means both (localhost) is bound where most will look for it.
-    family, where = min(await resolve(wanted), key=lambda endpoint: endpoint[0] != socket.AF_INET)
-    return socket.create_server(where, family=family, backlog=BACKLOG)
+    family, where = await to_bind(wanted)
+    dual = wanted.host in ("", "*") and family == socket.AF_INET6
+    return socket.create_server(where, family=family, dualstack_ipv6=dual, backlog=BACKLOG)
 
 
 async def _connected(wanted: Address) -> socket.socket:
     """A socket connected to the first of the host's addresses that answers."""
     failures = []
-    for family, where in await resolve(wanted):
+    for family, where in await to_dial(wanted):
         try:
             return await _attempt(family, where)
         except OSError as error:
@@ -94,12 +78,3 @@ async def _attempt(family: socket.AddressFamily, where: SockAddr) -> socket.sock
             raise OSError(errno.ECONNREFUSED, "the port called itself: nobody listens there")
         undo.pop_all()
         return sock
-
-
-async def resolve(wanted: Address) -> list[Endpoint]:
-    """The addresses of a host, at least one. Numbers are taken as they are; only a name costs a thread and a wait."""
-    try:
-        found = socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        found = await asyncio.get_running_loop().getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_STREAM)
-    return [(socket.AddressFamily(family), where) for family, _, _, _, where in found]

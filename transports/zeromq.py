@@ -21,8 +21,8 @@ import zmq
 
 from ..kernel.transport import MAX_FRAME_BYTES, AddressError, ConnectFailed, Connection, Listener, ListenFailed, Transport
 from .address import Address
+from .resolving import to_bind, to_dial
 from .stream import reason_of
-from .tcp import resolve
 from .zeromq_connection import GONE, ZmqConnection
 from .zeromq_listener import HELLO, KIND_BYTES, OPENED, READY, WORD_BYTES, hub_at, is_ours
 from .zeromq_socket import LoopSocket, Parts, SharedContext
@@ -81,21 +81,15 @@ class ZeroMq(_Wire):
     scheme = "zmq"
 
     async def _to_bind(self, address: str) -> str:
-        wanted = self._parse(address)
-        if wanted.host in ("", "*"):
-            host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  # what was asked for
-        else:  # a name that means both (localhost) is bound where most will look for it
-            host = str(min(await resolve(wanted), key=lambda endpoint: endpoint[0] != socket.AF_INET)[1][0])
-        return str(Address("tcp", host, wanted.port))
+        wanted = Address.parse_as("zmq", address)
+        return str(Address("tcp", str((await to_bind(wanted))[1][0]), wanted.port))
 
     async def _to_dial(self, address: str) -> list[str]:
-        wanted = self._parse(address)
-        if wanted.is_wildcard or not wanted.port:
-            raise AddressError("wanted a host and a port to connect to; this is one to listen at", where=address)
-        return [str(Address("tcp", str(where[0]), wanted.port)) for _, where in await resolve(wanted)]
+        wanted = Address.parse_as("zmq", address)
+        return [str(Address("tcp", str(where[0]), wanted.port)) for _, where in await to_dial(wanted)]
 
     def _names(self, address: str, endpoint: str) -> tuple[str, str]:
-        wanted, bound = self._parse(address), Address.parse(endpoint)
+        wanted, bound = Address.parse_as("zmq", address), Address.parse(endpoint)
         named = replace(bound, scheme="zmq", host=wanted.host if wanted.is_wildcard else bound.host)
         return str(named), str(named.contact())
 
@@ -103,13 +97,6 @@ class ZeroMq(_Wire):
         with socket.socket(fileno=os.dup(descriptor)) as copy:
             host, port = copy.getpeername()[:2]
         return str(Address("zmq", host.removeprefix("::ffff:"), port))
-
-    @staticmethod
-    def _parse(address: str) -> Address:
-        parsed = Address.parse(address)
-        if parsed.scheme != "zmq":
-            raise AddressError(f"wanted zmq://host:port, got the scheme {parsed.scheme!r}", where=address)
-        return parsed
 
 
 class ZeroMqIpc(_Wire):
