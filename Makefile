@@ -15,8 +15,8 @@ help: ## this list
 demo: $(INSTALLED) ## train a model with two sites, as real processes on this machine
 	@$(BIN)/sundog demo
 
-test: $(INSTALLED) ## the tests
-	@$(BIN)/python -m pytest
+test: $(INSTALLED) ## the tests, in two processes, a file each at a time
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(INSTALLED) ## what CI runs: lint, format, types, architecture, then the tests
 	$(BIN)/ruff check .
