@@ -133,12 +133,12 @@ class Hub:
         if peer is not None and said:
             peer.take(said)
         elif len(said) == 1 and len(said[0]) <= _MOST_BYTES:
-            self._meet(who, said[0].bytes, said[0].get(zmq.SRCFD))
+            self._meet(who, said[0].bytes, _descriptor_of(said[0]))
 
-    def _meet(self, who: bytes, said: bytes, descriptor: int) -> None:
+    def _meet(self, who: bytes, said: bytes, descriptor: int | None) -> None:
         """Who is no peer leaves nothing here unless he says what he must."""
         guest = self._guests.get(who)
-        if said == HELLO and guest is None:
+        if said == HELLO and guest is None and descriptor is not None:
             self._greet(who, descriptor)
         elif guest is not None and said == READY + guest.word:
             self._open(who, guest)
@@ -192,6 +192,14 @@ class Hub:
             self._guests.pop(one, None)
             if one in self._peers:
                 self._peers[one].vanish()
+
+
+def _descriptor_of(said: zmq.Frame) -> int | None:
+    """Where it came in; None if by the library's first protocol, which nobody of ours speaks and which does not tell."""
+    try:
+        return int(said.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return None
 
 
 class ZmqListener(Listener):

@@ -185,12 +185,20 @@ class LoopSocket:
                 return
             if not self._has_more():
                 break
-            self._on_message(self._receive())
+            self._deliver()
         else:
             self._read_soon()
             return
         while self._when_read:
             self._when_read.popleft()()
+
+    def _deliver(self) -> None:
+        """A mistake with one message is logged by the loop; the next ones are read all the same."""
+        try:
+            self._on_message(self._receive())
+        except BaseException:
+            self._read_soon()
+            raise
 
     def _receive(self) -> list[zmq.Frame]:
         part = self._socket.recv(_AT_ONCE, copy=False)

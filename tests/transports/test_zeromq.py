@@ -323,6 +323,19 @@ async def test_raw_bytes_on_the_port_disturb_nobody() -> None:
         await nothing_accepted(listener)
 
 
+@pytest.mark.parametrize("said", [HELLO, b"R" + bytes(16), b"", b"anything"])
+async def test_who_speaks_the_librarys_first_protocol_is_nobody(said: bytes) -> None:
+    """That protocol has no handshake: such messages come through, without the descriptor that they came by."""
+    async with three() as (listener, client, server):
+        address = Address.parse(listener.contact)
+        with socket.create_connection((address.host, address.port)) as stranger:
+            stranger.sendall(b"\x01\x00" + bytes([len(said) + 1, 0]) + said)
+            stranger.shutdown(socket.SHUT_WR)
+            await asyncio.to_thread(stranger.recv, 100)
+            await exchange(client, server)
+            await nothing_accepted(listener)
+
+
 async def test_a_routing_id_is_no_identity() -> None:
     """One who calls himself as another is called below gets nothing of his."""
     async with three() as (listener, client, server), stranger_at(listener.contact) as stranger:
