@@ -329,7 +329,7 @@ async def test_who_speaks_the_librarys_first_protocol_is_nobody(said: bytes) -> 
     async with three() as (listener, client, server):
         address = Address.parse(listener.contact)
         with socket.create_connection((address.host, address.port)) as stranger:
-            stranger.sendall(b"\x01\x00" + bytes([len(said) + 1, 0]) + said)
+            stranger.sendall(b"\x01\x00" + 3 * (bytes([len(said) + 1, 0]) + said))
             stranger.shutdown(socket.SHUT_WR)
             await asyncio.to_thread(stranger.recv, 100)
             await exchange(client, server)
