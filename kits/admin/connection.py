@@ -21,7 +21,7 @@ from ...kernel.transport import Connection
 from ...transports.endpoints import connect
 from ...transports.link import Dialer, DialerHandler, Identity, Intake, Link, Timers, Writer
 from ...transports.link.refusals import Refused
-from ..protocol.messages import Command, PeerMessage, Reply
+from ..protocol.messages import Command, PeerMessage, Reply, Withdraw
 from ..protocol.requests import Request
 from ..supervisor.tasks import Tasks
 from ..workspace.kit import AdminKit
@@ -188,6 +188,8 @@ class AdminConnection(DialerHandler):
             raise AnswerUnreadable(str(exc), where=request.command) from exc
         finally:
             del self._questions[question.command.request]
+            if question.is_sent and (not question.answer.done() or question.answer.cancelled()):
+                self.link.send(Withdraw(question.command.request))
 
     def tell(self, request: Request) -> None:
         """Send a command whose answer nobody waits for, if there is a connection."""

@@ -201,8 +201,15 @@ class Answer(Message, tag=63):
     failure: Failure | None = None
 
 
+class Withdraw(Message, tag=64):
+    """Nobody waits for the answer to a Command or an Ask any more. What only waits to tell something ends; all else goes on."""
+
+    request: str
+
+
 PeerMessage = (
     Sync | TaskFor | Offer | Stored | Verdicts | Unknown | AbortRun | AbortTask | SiteFailed | RunEnded | Check
     | Checked | Cancel | Deploy | Deployed | StartRun | Started | Grew | Command | Reply | Ask | Answer
+    | Withdraw
 )  # fmt: skip
 """What may be said on a link besides what the link itself says."""

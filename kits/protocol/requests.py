@@ -20,12 +20,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A command and its arguments. An argument that the server does not know is refused, never ignored."""
 
     command: ClassVar[str]
+    only_waits: ClassVar[bool] = False
+    """Whether it does nothing but wait for something to tell: it can be stopped when nobody wants to know any more."""
 
 
 class CheckStatus(Request, frozen=True, kw_only=True):
     """How is the server; or how are the sites?"""
 
     command = "check_status"
+    only_waits = True
     target: Literal["server", "client"] = "server"
     sites: list[str] = []
     """Which sites; empty: all that are known."""
@@ -72,6 +75,7 @@ class WatchJob(Request, frozen=True, kw_only=True):
     """The report, once it says more than what the asker has seen, with those rounds only that he has not; at once if it does already."""
 
     command = "watch_job"
+    only_waits = True
     job_id: str
     seen: Seen | None = None
 
@@ -80,6 +84,7 @@ class ReadLog(Request, frozen=True, kw_only=True):
     """What does a run's log say from some place on, at the server or at a site?"""
 
     command = "read_log"
+    only_waits = True
     job_id: str
     site: str = ""
     """Empty: the server."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +30,7 @@ from ..protocol.file_answers import LogPiece
 from ..protocol.messages import Command, Reply
 from ..protocol.records import Status
 from ..supervisor.access import demand
+from ..supervisor.waiting import Waiting
 from ..workspace.job_state import Job, NoSuchJob
 from .deliveries import Deliveries, StillRunning
 from .files import look_at_files
@@ -83,6 +85,8 @@ class Commands:
         self._server = server
         self._deliveries = Deliveries(server)
         self._under_way: set[tuple[Link, str]] = set()
+        self.waiting: Waiting[tuple[Link, str]] = Waiting()
+        """Those that only wait, by who gave them and their number."""
         acts: dict[type[ask.Request], Act] = {
             ask.CheckStatus: self._check_status,
             ask.SubmitJob: self._submit_job,
@@ -109,7 +113,7 @@ class Commands:
         log.info("command", name=message.name, admin=link.peer.name, request=message.request)
         try:
             with self._server.sessions.active(link):
-                answer = await self._act(link, message.name, body)
+                answer = await self._act(link, message, body)
             link.send(Reply(message.request), msgspec.json.encode(answer))
         except Exception as exc:  # noqa: BLE001  # whatever it is: somebody waits for an answer
             failure = Failure.of(exc)
@@ -119,7 +123,8 @@ class Commands:
         finally:
             self._under_way.discard(key)
 
-    async def _act(self, link: Link, name: str, body: bytes) -> msgspec.Struct:
+    async def _act(self, link: Link, message: Command, body: bytes) -> msgspec.Struct:
+        name = message.name
         if name not in self._table:
             raise UnknownCommand(f"there is no command {name!r:.80} at this server")
         kind, act = self._table[name]
@@ -128,7 +133,8 @@ class Commands:
         except (msgspec.DecodeError, ValueError) as exc:  # ValueError: text that is not UTF-8
             raise ArgumentsRefused(str(exc), where=name) from exc
         demand(self._server.access, (link.peer.name, link.peer.role), name, self._subject(arguments))
-        return await act(link, arguments)
+        with self.waiting.here((link, message.request)) if kind.only_waits else nullcontext():
+            return await act(link, arguments)
 
     def _subject(self, asked: ask.Request) -> dict[str, Any]:
         """What an access rule is told of what a command is about."""

@@ -11,7 +11,7 @@ import msgspec
 
 from ...kernel.errors import AdminError, RemoteError
 from ...transports.link import Link
-from ..protocol.messages import Answer, Ask
+from ..protocol.messages import Answer, Ask, Withdraw
 
 T = TypeVar("T")
 ANSWER_SECONDS = 10.0
@@ -65,6 +65,8 @@ class Questions:
             raise SiteDoesNotAnswer(f"its answer makes no sense: {exc}", where=site) from exc
         finally:
             del self._asked[key]
+            if not waiting.done() or waiting.cancelled():
+                link.send(Withdraw(key[1]))
 
     def answered(self, site: str, message: Answer, body: bytes) -> None:
         """A site's answer came in."""

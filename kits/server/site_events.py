@@ -10,7 +10,21 @@ import structlog
 
 from ...kernel.messages import Message
 from ...transports.link import Handler, Link
-from ..protocol.messages import Answer, Checked, Command, Deployed, Grew, Offer, PeerMessage, RunEnded, RunSync, SiteFailed, Started, Sync
+from ..protocol.messages import (
+    Answer,
+    Checked,
+    Command,
+    Deployed,
+    Grew,
+    Offer,
+    PeerMessage,
+    RunEnded,
+    RunSync,
+    SiteFailed,
+    Started,
+    Sync,
+    Withdraw,
+)
 from . import run_events as ev
 
 if TYPE_CHECKING:
@@ -36,6 +50,8 @@ class SiteEvents(Handler):
             link.send(Sync(wanted))
 
     def link_down(self, link: Link, reason: str) -> None:
+        if link.peer.role == "admin":  # what is not answered is asked again when the link is back
+            self._server.commands.waiting.left(lambda who: who[0] is link)
         if link.peer.role == "site":
             self._server.dispatcher.site_lost(link.peer.name)
             self._server.questions.site_lost(link.peer.name)
@@ -45,8 +61,7 @@ class SiteEvents(Handler):
 
     def message(self, link: Link, message: Message, body: memoryview) -> None:
         if link.peer.role == "admin":
-            if isinstance(message, Command):
-                self._server.command(link, message, bytes(body))
+            self._on_admin_message(link, message, body)
             return
         site = link.peer.name
         match message:
@@ -64,6 +79,15 @@ class SiteEvents(Handler):
                 self._server.questions.answered(site, message, bytes(body))
             case _:
                 log.warning("unexpected_message", site=site, message=type(message).__name__)
+
+    def _on_admin_message(self, link: Link, message: Message, body: memoryview) -> None:
+        match message:
+            case Command():
+                self._server.command(link, message, bytes(body))
+            case Withdraw():
+                self._server.commands.waiting.left(lambda who: who == (link, message.request))
+            case _:
+                log.warning("unexpected_message", admin=link.peer.name, message=type(message).__name__)
 
     def _on_sync(self, link: Link, sync: Sync) -> None:
         site = link.peer.name

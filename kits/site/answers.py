@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,7 @@ from ..protocol.file_answers import LogPiece
 from ..protocol.messages import Answer, Ask
 from ..protocol.requests import FILE_REQUESTS, FileRequest, Request
 from ..supervisor.access import NotAllowed, demand
+from ..supervisor.waiting import Waiting
 from ..workspace.looking import look
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class Answers:
             **dict.fromkeys(FILE_REQUESTS, self._look),
         }
         self._table = {kind.command: (kind, act) for kind, act in acts.items()}
+        self.waiting: Waiting[str] = Waiting()
+        """Questions that only wait, by their number."""
 
     async def answer(self, message: Ask, body: bytes) -> None:
         """Do what is asked, and say what came of it."""
@@ -54,7 +58,8 @@ class Answers:
         kind, act = self._table[message.name]
         asked = msgspec.json.decode(body or b"{}", type=kind)
         demand(self._site.access, (message.admin, "admin"), message.name, {"target": self._site.kit.name})
-        return await act(asked)
+        with self.waiting.here(message.request) if kind.only_waits else nullcontext():
+            return await act(asked)
 
     async def _status(self, _asked: ask.CheckStatus) -> SiteRuns:
         return SiteRuns([RunRow(run, "working" if program.run.working else "waiting") for run, program in self._site.runs.items()])

@@ -26,6 +26,7 @@ from ..protocol.messages import (
     TaskFor,
     Unknown,
     Verdicts,
+    Withdraw,
 )
 from . import run_events as ev
 
@@ -60,7 +61,7 @@ class ServerEvents(DialerHandler):
             program.feed(ev.LinkUp())
 
     def link_down(self, link: Link, reason: str) -> None:
-        pass  # losing a link ends nothing
+        self._site.answers.waiting.left(lambda _: True)  # nobody hears the answers; nothing else ends
 
     def refused(self, error: Refused) -> None:
         log.error("refused_by_server", code=error.code, reason=error.what, cure=error.cure)
@@ -79,6 +80,8 @@ class ServerEvents(DialerHandler):
                 self._site.start_run(message)
             case Ask():
                 self._site.answer(message, bytes(body))
+            case Withdraw():
+                self._site.answers.waiting.left(lambda number: number == message.request)
             case _:
                 self._on_run_message(message, body)
 

@@ -67,7 +67,7 @@ class Site:
         self._deploying: dict[str, asyncio.Task[None]] = {}
         self._tokens: dict[str, str] = {}
         self.logs = RunLogs(workspace, self.runs)
-        self._answers = Answers(self)
+        self.answers = Answers(self)
         self._undo = AsyncExitStack()
         self._tasks = Tasks(f"site {kit.name}")
 
@@ -203,4 +203,4 @@ class Site:
 
     def answer(self, ask: Ask, body: bytes) -> None:
         """The server asks something on behalf of an admin."""
-        self._tasks.start(self._answers.answer(ask, body))
+        self._tasks.start(self.answers.answer(ask, body))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Sized
+from concurrent.futures import Future
 
 import pytest
 
@@ -12,7 +14,10 @@ from sundog.kernel.errors import RemoteError
 from sundog.kits.admin import live
 from sundog.kits.admin.commands import run_line
 from sundog.kits.admin.session import Session
+from sundog.kits.protocol.file_answers import LogPiece
+from sundog.kits.protocol.requests import ReadLog
 
+from ...faults.proxy import Proxy
 from .federation import FOREVER, Federation
 
 
@@ -45,6 +50,53 @@ def test_a_log_is_followed_until_the_run_is_over(clinic: Federation, name: str) 
 
     assert "".join(read) == "first\nmore 1\nmore 2\nmore 3\nlast\n"
     assert list(session.logs(job_id, name)) == ["first\nmore 1\nmore 2\nmore 3\nlast\n"]
+
+
+def following(session: Session, job_id: str, name: str) -> Future[LogPiece]:
+    """The question that is under way while `logs -f` waits."""
+    return session._thread._started(session.connection.ask(ReadLog(job_id=job_id, site=name, follow=True), LogPiece))
+
+
+def is_soon(session: Session, job_id: str, name: str, is_so: Callable[[], bool]) -> bool:
+    """What was said before is done when what is said now is answered, or a few answers later."""
+    return any(list(session.logs(job_id, name)) is not None and is_so() for _ in range(100))
+
+
+@pytest.mark.parametrize("name", ["server", "site-1"])
+def test_who_follows_no_more_leaves_nobody_waiting(clinic: Federation, name: str) -> None:
+    """Ctrl-C at `logs -f`: neither the server nor the site goes on waiting for a log to grow."""
+    session = clinic.session()
+    job_id = started(clinic, session)
+    waiting: list[Sized] = [clinic.server.commands.waiting, *([clinic.sites[name].answers.waiting] if name != "server" else [])]
+
+    followed = following(session, job_id, name)
+    assert is_soon(session, job_id, name, lambda: all(len(here) == 1 for here in waiting))
+    followed.cancel()
+
+    assert is_soon(session, job_id, name, lambda: not any(waiting))
+
+
+def test_whose_connection_is_lost_is_waited_for_no_more_and_asks_again(clinic_tcp: Federation) -> None:
+    proxy = Proxy("127.0.0.1", int(clinic_tcp.address.rpartition(":")[2]))
+    clinic_tcp.loop.call(proxy.start())
+    session = clinic_tcp.session(endpoint=f"tcp://127.0.0.1:{proxy.port}")
+    job_id = started(clinic_tcp, session)
+    waiting = clinic_tcp.server.commands.waiting
+    followed = following(session, job_id, "server")
+    assert is_soon(session, job_id, "server", lambda: len(waiting) == 1)
+    (before,) = waiting._tasks.values()
+
+    clinic_tcp.loop.call(_cut(proxy))
+    assert is_soon(session, job_id, "server", lambda: before.cancelled() and len(waiting) == 1)
+    write(clinic_tcp, "server", job_id, "more\n")
+
+    assert followed.result(20).text == "more\n"
+    assert is_soon(session, job_id, "server", lambda: not waiting)
+    clinic_tcp.loop.call(proxy.close())
+
+
+async def _cut(proxy: Proxy) -> None:
+    proxy.cut()
 
 
 def test_a_log_is_followed_from_before_the_job_starts(clinic_tcp: Federation) -> None:

@@ -26,7 +26,7 @@ MESSAGES: list[Message] = [
     peer.Cancel("run", "token"), peer.Deploy("run", {"threads": 1}), peer.Deployed("run", FAILURE),
     peer.StartRun("run", "token", ["site-1"], 7), peer.Started("run", FAILURE), peer.Grew("run", "site-1", "metrics.jsonl", 10),
     peer.Command("request", "list_jobs"), peer.Reply("request", FAILURE),
-    peer.Ask("request", "cat", "admin"), peer.Answer("request", FAILURE),
+    peer.Ask("request", "cat", "admin"), peer.Answer("request", FAILURE), peer.Withdraw("request"),
     job.Start("run"), job.Ready(FAILURE), job.OpenStep("sag", 2, "train", [("t1", "site-1", 0)], [PAYLOAD], 60.0, "all"),
     job.StepOpened("sag", 2), job.ResultFor("t1", "site-1", PAYLOAD, FAILURE, PAYLOAD), job.Kept("t1"), job.Reject("t1", "NaN"),
     job.CommitStep("sag", 2, [PAYLOAD], True, ["t1"], ["t2"], METRICS), job.StepClosed("sag", 2), job.SiteGone("site-1", FAILURE),
