@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..kernel.hookspecs import register
-from ..kernel.plugins import AddAlias, AddClass
+from ..kernel.hookspecs import AddAlias, AddClass, register
 
 hook_api = 1
 

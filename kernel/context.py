@@ -20,7 +20,6 @@ import numpy as np
 from .errors import JobError, SpecError
 
 if TYPE_CHECKING:
-    from .observers import Observers
     from .shareable import Shareable
 
 T = TypeVar("T")
@@ -151,7 +150,8 @@ class Context:
     local: Values = field(default_factory=Values)
     state: Shareable | None = None
     metrics: Metrics = field(default_factory=_NoMetrics)
-    observers: Observers | None = None
+    notify: Callable[..., None] = field(default=lambda _hook, /, **_arguments: None)
+    """Tell the run's observers: the hook's name, and its arguments by name; does nothing outside of a run."""
     components: dict[str, Any] = field(default_factory=dict)
     """The job's component instances by id."""
     checkpoint: Callable[[Shareable], None] = field(default=lambda _state: None)
@@ -177,11 +177,6 @@ class Context:
             Panic: always.
         """
         raise Panic(reason)
-
-    def notify(self, hook: str, **arguments: Any) -> None:
-        """Tell the run's observers; does nothing outside of a run."""
-        if self.observers is not None:
-            self.observers.notify(hook, **arguments)
 
 
 _current: ContextVar[Context | None] = ContextVar("sundog_context", default=None)

@@ -8,14 +8,14 @@ a role. `sundog.kernel.context.current_context()` gives any observer the run, th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
 if TYPE_CHECKING:
     from .context import Context
     from .errors import Failure
-    from .plugins import AddAlias, AddClass
     from .roles import Result, Task
     from .shareable import Shareable
 
@@ -30,6 +30,20 @@ observe = pluggy.HookimplMarker(OBSERVE_PROJECT)
 
 _register_hook = pluggy.HookspecMarker(REGISTER_PROJECT)
 _observe_hook = pluggy.HookspecMarker(OBSERVE_PROJECT)
+
+
+class AddClass(Protocol):
+    """What a register hook is given."""
+
+    def __call__(self, name: str, target: str) -> None:
+        """Register a class, "package.module:Class", under a short name."""
+
+
+class AddAlias(Protocol):
+    """What `sundog_aliases` is given."""
+
+    def __call__(self, path: str, name: str, *, ignored: Sequence[str] = (), renamed: Mapping[str, str] = ...) -> None:
+        """Let a foreign dotted class path, and its last part, stand for a short name."""
 
 
 class RegisterHooks:

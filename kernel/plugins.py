@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Protocol
 
 from .. import __version__
 from .errors import Failure, PluginError
@@ -73,20 +72,6 @@ class UnknownName(PluginError):
     """
 
     code = "SD-1006"
-
-
-class AddClass(Protocol):
-    """What a register hook is given."""
-
-    def __call__(self, name: str, target: str) -> None:
-        """Register a class, "package.module:Class", under a short name."""
-
-
-class AddAlias(Protocol):
-    """What `sundog_aliases` is given."""
-
-    def __call__(self, path: str, name: str, *, ignored: Sequence[str] = (), renamed: Mapping[str, str] = ...) -> None:
-        """Let a foreign dotted class path, and its last part, stand for a short name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..kernel.hookspecs import register
-from ..kernel.plugins import AddClass
+from ..kernel.hookspecs import AddClass, register
 
 hook_api = 1
 

@@ -18,6 +18,7 @@ from ...kernel.blobs import Blob
 from ...kernel.context import Context, RunAborted, derive_seed, entered
 from ...kernel.errors import Failure, PayloadError
 from ...kernel.messages import Message, Payload
+from ...kernel.observers import Observers
 from ...kernel.packing import scratch
 from ...kernel.shareable import Shareable
 from ...workflows.policy import PolicyFailed
@@ -55,6 +56,7 @@ class ServerJob:
         self.is_done = False
         self._answer: Message | None = None
         self._run: JobRun | None = None
+        self._observers: Observers | None = None
         self._metrics: ReceivedMetrics | None = None
 
     @property
@@ -107,7 +109,7 @@ class ServerJob:
             log.error("job_failed", code=failure.code, error=str(failure))
             self.context.notify("fatal_error", failure=failure)
         self.context.notify("run_ended", ctx=self.context, status="aborted" if aborted else "failed" if failure else "completed")
-        faults = self.context.observers.faults if self.context.observers else []
+        faults = self._observers.faults if self._observers else []
         self._channel.send(say.Finish(failure, [*faults, *(self._metrics.faults if self._metrics else [])], aborted))
         self._run = None
         while not self.is_done:  # what sites logged last is read meanwhile
@@ -141,7 +143,8 @@ class ServerJob:
             seed_generators(derive_seed(start.seed, "server", label))
 
         app = build_app(plan_app(self.context.folder / "app", "server", prepare))
-        self.context.components, self.context.observers = app.components, app.observers
+        self.context.components, self.context.notify = app.components, app.observers.notify
+        self._observers = app.observers
         self._metrics = ReceivedMetrics(self.context, app.trackers, start.sites)
         return app
 
@@ -159,7 +162,7 @@ class ServerJob:
     # --- what JobRun asks for -----------------------------------------------------------------------------------
 
     def open_step(self, request: StepRequest) -> None:
-        """See workflows.run.Supervisor."""
+        """See workflows.supervision.Supervisor."""
         payloads, index_of, parts = self._payloads(request)
         tasks = [
             (task_id, site, index_of[position]) for position, (task_id, site) in enumerate(zip(request.ids, request.sites, strict=True))
@@ -184,11 +187,11 @@ class ServerJob:
         return payloads, [seen[id(model), id(shared)] for model, shared in zip(request.models, request.shared, strict=True)], parts
 
     def reject(self, task_id: str, reason: str) -> None:
-        """See workflows.run.Supervisor."""
+        """See workflows.supervision.Supervisor."""
         self._channel.send(say.Reject(task_id, reason))
 
     def commit(self, result: StepResult) -> Shareable | None:
-        """See workflows.run.Supervisor."""
+        """See workflows.supervision.Supervisor."""
         kept = [state for state in (result.state, result.parts) if state is not None]
         sent = [self._sender.payload(state, {}) for state in kept]
         payloads, parts = [payload for payload, _ in sent], [part for _, body in sent for part in body]
@@ -207,11 +210,11 @@ class ServerJob:
             self._mailbox.pump()
 
     def pump(self, timeout_seconds: float | None) -> None:
-        """See workflows.run.Supervisor."""
+        """See workflows.supervision.Supervisor."""
         self._mailbox.pump_all(timeout_seconds)
 
     def now(self) -> float:
-        """See workflows.run.Supervisor."""
+        """See workflows.supervision.Supervisor."""
         return time.monotonic()
 
 

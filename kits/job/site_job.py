@@ -117,7 +117,7 @@ class SiteJob:
             seed_generators(derive_seed(start.seed, start.name, label))
 
         app = build_app(plan_app(self.context.folder / "app", "site", prepare))
-        self.context.components, self.context.observers = app.components, app.observers
+        self.context.components, self.context.notify = app.components, app.observers.notify
         return app
 
     def _metrics_grew(self, size: int) -> None:

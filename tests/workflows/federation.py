@@ -68,7 +68,7 @@ class Federation:
         observers.register(tracer(self.lines)(), "trace")
         for name, component in self.components.items():
             observers.register(component, name)
-        context = Context(run_id="r", site="server", folder=self.folder, observers=observers, components=self.components)
+        context = Context(run_id="r", site="server", folder=self.folder, notify=observers.notify, components=self.components)
         self.job_run = JobRun(self, context, tuple(self.executors), Filters())
         with entered(context):
             for number, workflow in enumerate(workflows):

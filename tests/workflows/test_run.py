@@ -68,7 +68,7 @@ class Federation:
 
     def __init__(self, filters: Filters | None = None, closed: int = -1, state: Shareable | None = None) -> None:
         self.desk = Desk()
-        self.context = Context(run_id="r", site="server", seed=7, observers=Observers())
+        self.context = Context(run_id="r", site="server", seed=7, notify=Observers().notify)
         self.run = JobRun(self.desk, self.context, SITES, filters or Filters())
         self.run.enter("w", closed, state)
 

@@ -55,7 +55,7 @@ def trace() -> Trace:
 def _context(persistor: Kept, trace: Trace) -> Iterator[None]:
     observers = Observers()
     observers.register(trace, "trace")
-    with entered(Context(components={"persistor": persistor, "other": object()}, observers=observers)):
+    with entered(Context(components={"persistor": persistor, "other": object()}, notify=observers.notify)):
         yield
 
 
