@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from ...kernel.importing import did_you_mean
 from ..admin.commands import COMMANDS, SUCCESS, NoSuchCommand
 from ..admin.text import printable
 from . import help as pages
 from .script import Script
-from .table import AnyCommand, LocalCommand
-
-if TYPE_CHECKING:
-    from .shell import Shell
+from .table import AnyCommand, Console, LocalCommand
 
 ALIASES = {"?": "help", "exit": "bye", "quit": "bye"}
 """Other names of local commands."""
@@ -38,13 +35,13 @@ def all_commands() -> dict[str, AnyCommand]:
     return {**COMMANDS, **LOCAL_COMMANDS}
 
 
-def _help(_shell: Shell, out: TextIO, words: list[str]) -> int:
+def _help(_console: Console, out: TextIO, words: list[str]) -> int:
     out.write(pages.usage(find_command(words[0]), out) if words else pages.overview(all_commands().values(), out))
     return SUCCESS
 
 
-def _info(shell: Shell, out: TextIO, _words: list[str]) -> int:
-    session = shell.session
+def _info(console: Console, out: TextIO, _words: list[str]) -> int:
+    session = console.session
     link = session.connection.link
     rows = {
         "kit": str(session.folder),
@@ -57,17 +54,17 @@ def _info(shell: Shell, out: TextIO, _words: list[str]) -> int:
     return SUCCESS
 
 
-def _lpwd(_shell: Shell, out: TextIO, _words: list[str]) -> int:
+def _lpwd(_console: Console, out: TextIO, _words: list[str]) -> int:
     out.write(f"{printable(str(Path.cwd()))}\n")
     return SUCCESS
 
 
-def _source(shell: Shell, out: TextIO, words: list[str]) -> int:
-    return Script.read(words[0]).run(shell, out)
+def _source(console: Console, out: TextIO, words: list[str]) -> int:
+    return Script.read(words[0]).run(console, out)
 
 
-def _bye(shell: Shell, _out: TextIO, _words: list[str]) -> int:
-    shell.is_over = True
+def _bye(console: Console, _out: TextIO, _words: list[str]) -> int:
+    console.is_over = True
     return SUCCESS
 
 

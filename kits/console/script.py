@@ -6,7 +6,7 @@ import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import Any, Self, TextIO
 
 import msgspec
 
@@ -15,9 +15,7 @@ from ..admin.commands import SUCCESS
 from ..admin.text import show, trouble
 from ..protocol.answers import Problem
 from .line import COMMENT
-
-if TYPE_CHECKING:
-    from .shell import Shell
+from .table import Console
 
 STDIN = "-"
 MOST_NESTED = 10
@@ -88,32 +86,32 @@ class Script:
             raise ScriptUnreadable(str(exc), where=name) from exc
         return cls("stdin" if name == STDIN else name, text.splitlines())
 
-    def run(self, shell: Shell, out: TextIO) -> int:
+    def run(self, console: Console, out: TextIO) -> int:
         """Carry it out; the status of the line that failed, or 0.
 
         Raises:
             ScriptsNested: see there.
         """
-        with shell.nested(MOST_NESTED, ScriptsNested(f"{self.name} would be number {MOST_NESTED + 1}", where=self.name)):
+        with console.nested(MOST_NESTED, ScriptsNested(f"{self.name} would be number {MOST_NESTED + 1}", where=self.name)):
             for number, text in self._commands():
-                status = shell.do(text, out)
+                status = console.do(text, out)
                 if status != SUCCESS:
-                    show(trouble(Problem.of(self._stopped(number, text))), shell.err)
+                    show(trouble(Problem.of(self._stopped(number, text))), console.err)
                     return status
-                if shell.is_over:
+                if console.is_over:
                     break
         return SUCCESS
 
-    def run_as_json(self, shell: Shell, out: TextIO) -> int:
+    def run_as_json(self, console: Console, out: TextIO) -> int:
         """The same, and one JSON array of `ScriptLine` at the end, whatever comes."""
         done: list[ScriptLine] = []
         status = SUCCESS
         for number, text in self._commands():
-            status, row = _one_as_json(shell, number, text)
+            status, row = _one_as_json(console, number, text)
             done.append(row)
             if status != SUCCESS:
-                show(trouble(Problem.of(self._stopped(number, text))), shell.err)
-            if status != SUCCESS or shell.is_over:
+                show(trouble(Problem.of(self._stopped(number, text))), console.err)
+            if status != SUCCESS or console.is_over:
                 break
         out.write(msgspec.json.format(msgspec.json.encode(done), indent=2).decode() + "\n")
         return status
@@ -126,9 +124,9 @@ class Script:
         return ScriptStopped(f"stopped at {text!r}", where=f"{self.name}:{number}")
 
 
-def _one_as_json(shell: Shell, number: int, text: str) -> tuple[int, ScriptLine]:
+def _one_as_json(console: Console, number: int, text: str) -> tuple[int, ScriptLine]:
     said = io.StringIO()
-    status = shell.do(text, said, as_json=True)
+    status = console.do(text, said, as_json=True)
     words = said.getvalue()
     if not words.lstrip().startswith("{"):
         return status, ScriptLine(number, text, words)

@@ -18,22 +18,12 @@ import msgspec
 from ...kernel.errors import SpecError
 from ...kernel.findings import Findings
 from ...kernel.jsontext import DuplicateKey, load_json
+from .unreadable import DocumentUnreadable
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 _SUFFIXES = (".json", ".yml", ".yaml")
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-
-class DocumentUnreadable(SpecError):
-    """A JSON or YAML file cannot be read.
-
-    Cause: it is missing, too large, not UTF-8, there twice in two forms, or has a slip in its syntax at the place named.
-
-    Cure: look at the place named; an editor that knows JSON and YAML marks a slip.
-    """
-
-    code = "SD-1144"
 
 
 class ValueRefused(SpecError):

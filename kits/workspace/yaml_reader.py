@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from ...kernel.jsontext import DuplicateKey
-from .documents import DocumentUnreadable
+from .unreadable import DocumentUnreadable
 
 
 class _Reader(yaml.SafeLoader):

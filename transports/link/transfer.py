@@ -6,19 +6,19 @@ import asyncio
 import itertools
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ...kernel.errors import LinkError, RemoteError, SundogError
-from ...kernel.messages import encode
+from ...kernel.messages import Message, encode
+from ...kernel.transport import Frame
+from .carrier import Carrier
 from .download import BrokenTransfer, ConnectionGone, Download, NotWanted, Progress, told
+from .hello import Peer
 from .intake import Intake
 from .messages import Chunk, Credit, Done, Get, TransferFailed
 from .partfile import PartFile, WrongHash
 from .timers import Timers
 from .upload import Offer, Upload
-
-if TYPE_CHECKING:
-    from .link import Link
 
 STREAM = "stream:"
 """How the key of a stream begins: a file without a hash, that may grow."""
@@ -37,13 +37,33 @@ class UnknownKey(LinkError):
     code = "SD-2129"
 
 
+class Way(Protocol):
+    """The way to a peer over successive connections, as transfers see their link; there each member is told of."""
+
+    peer: Peer
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection."""
+
+    @property
+    def carrier(self) -> Carrier:
+        """It. Raises: LinkClosed."""
+
+    def send(self, message: Message, *body: Frame) -> None:
+        """Send a message; while there is no connection it is dropped."""
+
+    async def wait_up(self) -> None:
+        """Wait until there is one. Raises: LinkClosed."""
+
+
 class Transfers:
     """The blob transfers of a link; they outlive its connections.
 
     The numbers of the dialer's own Gets are odd and the acceptor's even, so that a number means one transfer.
     """
 
-    def __init__(self, link: Link, intake: Intake, timers: Timers, *, is_dialer: bool) -> None:
+    def __init__(self, link: Way, intake: Intake, timers: Timers, *, is_dialer: bool) -> None:
         self._link = link
         self._intake = intake
         self._timers = timers
