@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernel.importing import did_you_mean
 from ..kernel.shareable import Tensors
+from ..kernel.wording import did_you_mean
 from .blockwise import Buffers, is_exact, spans
 
 MAX_SHOWN = 8

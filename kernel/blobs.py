@@ -7,7 +7,6 @@ through a shared file position, so that threads may share it. Only `map` maps it
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import mmap
 import os
@@ -22,8 +21,9 @@ import msgspec
 import numpy as np
 
 from . import tensors
-from .errors import PayloadError
+from .errors import PayloadError, SundogError
 from .tensors import INLINE_LIMIT_BYTES, Array, Entry, Layout
+from .wording import did_you_mean, reason_of
 
 Buffer = bytes | bytearray | memoryview
 BLOCK_BYTES = 1024 * 1024
@@ -65,8 +65,7 @@ class NoSuchTensor(PayloadError, KeyError):
     @classmethod
     def among(cls, name: str, known: Iterable[str]) -> Self:
         """The error for a name that is not among the known ones."""
-        close = difflib.get_close_matches(str(name), known, n=1)
-        return cls(f"no tensor {str(name)[:200]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+        return cls(f"no tensor {str(name)[:200]!r}{did_you_mean(str(name), known)}")
 
 
 class BlobRef(msgspec.Struct, array_like=True, frozen=True):
@@ -252,9 +251,9 @@ def new_path(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def disk_errors(error: type[PayloadError], place: Path | str) -> Iterator[None]:
+def disk_errors(error: type[SundogError], place: Path | str) -> Iterator[None]:
     """Turn the system's error into ours, with the place."""
     try:
         yield
     except OSError as exc:
-        raise error(exc.strerror or str(exc), where=str(place)) from exc
+        raise error(reason_of(exc), where=str(place)) from exc

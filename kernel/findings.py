@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .errors import SpecError, SundogError
-from .importing import did_you_mean
+from .wording import did_you_mean
 
 
 class SpecErrors(SpecError):

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from .constructors import component_class, members_of
-from .importing import with_article
+from .wording import with_article
 
 SPEC_KEYS = ("id", "name", "path", "args", "disabled")
 

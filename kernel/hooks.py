@@ -11,7 +11,7 @@ from typing import Any
 import pluggy
 
 from .errors import PluginError
-from .importing import did_you_mean
+from .wording import did_you_mean
 
 
 class UnknownHook(PluginError):

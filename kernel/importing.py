@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import importlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from .errors import Failure, PluginError
+from .wording import did_you_mean, with_article
 
 _EXTRAS = {"torch": "torch", "tensorboard": "tensorboard", "aiohttp": "server", "sklearn": "examples", "opacus": "dp"}
 """Import name → the extra of our own distribution that brings it."""
@@ -133,23 +134,6 @@ def _garbage_kept() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` or, with nothing alike, what there is; empty when there is nothing."""
-    import difflib  # 5 ms, only needed when something is already wrong
-
-    names = sorted(set(known))
-    lower = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean {lower[near[0]]!r}?"
-    return f"; there is {', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else ""
-
-
-def with_article(name: str) -> str:
-    """`a Filter`, `an Aggregator`."""
-    return f"{'an' if name[:1].upper() in 'AEIOU' else 'a'} {name}"
 
 
 def _cure(library: str) -> str:

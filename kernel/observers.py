@@ -15,7 +15,7 @@ from .context import RunAborted
 from .errors import Failure
 from .hooks import Hooks, Implementation, UnknownHook
 from .hookspecs import OBSERVE_PROJECT, ObserverHooks
-from .importing import did_you_mean
+from .wording import did_you_mean
 
 log = structlog.get_logger()
 

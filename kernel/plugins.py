@@ -17,7 +17,8 @@ from .. import __version__
 from .errors import Failure, PluginError
 from .hooks import Hooks, Implementation
 from .hookspecs import HOOK_API_VERSION, OBSERVE_PROJECT, REGISTER_PROJECT, ObserverHooks, RegisterHooks
-from .importing import did_you_mean, import_class, import_module, split_target
+from .importing import import_class, import_module, split_target
+from .wording import did_you_mean
 
 BUILT_IN = ("sundog.transports.builtin", "sundog.components.builtin", "sundog.workflows.builtin", "sundog.kits.builtin")
 """Modules of ours, loaded like a stranger's; a plugin is named after the folder: "transports", …"""

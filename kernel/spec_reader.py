@@ -11,8 +11,8 @@ from .constructors import Constructor, component_class, constructor_of
 from .errors import SpecError, SundogError
 from .findings import Findings, UnknownKey
 from .fitting import SPEC_KEYS
-from .importing import did_you_mean, with_article
 from .plugins import Alias, Plugins
+from .wording import did_you_mean, with_article
 
 Scalar = str | int | float | bool
 

@@ -15,9 +15,10 @@ from typing import Any
 from .errors import Failure, SpecError, SundogError
 from .findings import Findings
 from .fitting import Fitter, Made
-from .importing import did_you_mean, import_class
+from .importing import import_class
 from .plugins import Plugins
 from .spec_reader import MalformedSpec, Planned, Scalar, SpecReader, WrongRole
+from .wording import did_you_mean
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
 

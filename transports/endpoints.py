@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..kernel.importing import did_you_mean
 from ..kernel.plugins import plugins
 from ..kernel.transport import MAX_FRAME_BYTES, AddressError, Connection, Listener, Transport
+from ..kernel.wording import did_you_mean
 from .address import scheme_of
 
 

@@ -25,12 +25,12 @@ from ..kernel.transport import (
     ListenFailed,
     Transport,
 )
+from ..kernel.wording import reason_of
 from .address import Address
 from .grpc_connection import PIECE_BYTES, GrpcConnection
 from .listener import BACKLOG
 from .mailbox import Mailbox
 from .resolving import Endpoint, to_bind, to_dial
-from .stream import reason_of
 
 METHOD = "/sundog.Wire/Frames"
 

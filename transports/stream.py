@@ -14,6 +14,7 @@ from typing import Self
 
 from ..kernel.errors import TransportError
 from ..kernel.transport import MAX_FRAME_BYTES, Connection, ConnectionLost, EndOfConnection, Frame
+from ..kernel.wording import reason_of
 from .framing import GOODBYE, FrameReader, head
 from .mailbox import Mailbox
 
@@ -192,8 +193,3 @@ def _behind(parts: list[memoryview], count: int) -> list[memoryview]:
             return [part[count:], *parts[index + 1 :]]
         count -= len(part)
     return []
-
-
-def reason_of(error: OSError) -> str:
-    """The system's own words for what happened."""
-    return error.strerror or str(error)

@@ -8,10 +8,11 @@ import errno
 import socket
 
 from ..kernel.transport import MAX_FRAME_BYTES, ConnectFailed, Connection, Listener, ListenFailed, Transport
+from ..kernel.wording import reason_of
 from .address import Address
 from .listener import BACKLOG, SocketListener
 from .resolving import SockAddr, to_bind, to_dial
-from .stream import StreamConnection, reason_of
+from .stream import StreamConnection
 
 
 class Tcp(Transport):

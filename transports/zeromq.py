@@ -20,9 +20,9 @@ from pathlib import Path
 import zmq
 
 from ..kernel.transport import MAX_FRAME_BYTES, AddressError, ConnectFailed, Connection, Listener, ListenFailed, Transport
+from ..kernel.wording import reason_of
 from .address import Address
 from .resolving import to_bind, to_dial
-from .stream import reason_of
 from .zeromq_connection import GONE, ZmqConnection
 from .zeromq_listener import HELLO, KIND_BYTES, OPENED, READY, WORD_BYTES, hub_at, is_ours
 from .zeromq_socket import LoopSocket, Parts, SharedContext

@@ -16,10 +16,10 @@ import numpy as np
 
 from ..kernel.context import Context, Panic, RunAborted, Values, derive_seed, entered
 from ..kernel.errors import Failure, JobError, RemoteError
-from ..kernel.importing import did_you_mean
 from ..kernel.messages import StepMetrics
 from ..kernel.roles import Policy, Responses, Result, Run, Task, Wait
 from ..kernel.shareable import Shareable
+from ..kernel.wording import did_you_mean
 from .filtering import Filters
 from .policy import PolicyFailed, SitesPolicy
 from .supervision import StepRequest, StepResult, Supervisor

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ...kernel.importing import did_you_mean
 from ...kernel.operator_roles import AccessRule
+from ...kernel.wording import did_you_mean
 
 COMMANDS: Final[Mapping[str, frozenset[str]]] = {
     "admin": frozenset({

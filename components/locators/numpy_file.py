@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...kernel.errors import ComponentError
-from ...kernel.importing import did_you_mean
 from ...kernel.roles import ModelLocator
 from ...kernel.shareable import Shareable
+from ...kernel.wording import did_you_mean
 from ..persistors.numpy_file import NPModelPersistor, read_model
 
 _SAVED_AS = {"server": "", "server_best": "best"}

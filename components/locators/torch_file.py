@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...kernel.errors import ComponentError
-from ...kernel.importing import did_you_mean
 from ...kernel.roles import ModelLocator
 from ...kernel.shareable import Shareable
+from ...kernel.wording import did_you_mean
 from ..persistors.torch_file import PTFileModelPersistor
 
 _SAVED_AS = {"server": "", "server_best": "best"}

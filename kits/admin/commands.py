@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from ...kernel.errors import AdminError, SundogError
-from ...kernel.importing import did_you_mean
+from ...kernel.wording import did_you_mean
 from ..protocol.answers import (
     AbortedJob,
     ClonedJob,

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from ...kernel.errors import AdminError, RemoteError
+from ...kernel.wording import reason_of
 from ...transports.link.transfer import UnknownKey
 from ..protocol.answers import DownloadOffer, Files, SubmittedJob
 from ..protocol.requests import DownloadDone, DownloadJob, SubmitJob
@@ -91,7 +92,7 @@ class Exchange:
             what = "the files did not arrive in time; the same command goes on from where it was"
             raise OutcomeUnknown(what, where=f"download_job {job_id}") from None
         except OSError as exc:
-            raise DownloadNotKept(exc.strerror or str(exc), where=exc.filename or str(into)) from exc
+            raise DownloadNotKept(reason_of(exc), where=exc.filename or str(into)) from exc
 
     async def _attempt(self, job_id: str, into: Path, tell: Tell) -> DownloadedJob:
         download = secrets.token_hex(8)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from ...kernel.wording import printable
 from .answers import RunLog
 from .progress import Progress, ending, numbers
 from .session import Session
-from .text import Piece, printable, trouble
+from .text import Piece, trouble
 
 KEPT_CHARACTERS = 1024 * 1024
 """Of a log that becomes one document, so much of the end is kept."""

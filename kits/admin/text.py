@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...kernel.wording import printable
 from ..protocol.answers import (
     AbortedJob,
     ClonedJob,
@@ -176,11 +177,6 @@ def trouble(problem: Problem) -> Iterator[Piece]:
 def moment(seconds: float) -> str:
     """A time for people, in the zone of this machine."""
     return datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")
-
-
-def printable(text: str, *, keep: str = "") -> str:
-    """The text with escapes in the place of control characters, except those to keep."""
-    return "".join(character if character.isprintable() or character in keep else ascii(character)[1:-1] for character in text)
 
 
 def _table(headings: list[str], rows: Iterable[list[str]]) -> Table:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ...kernel.errors import CommandLineError, known_errors
-from ...kernel.importing import did_you_mean
+from ...kernel.wording import did_you_mean
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("kernel", "transports", "components", "workflows", "kits")

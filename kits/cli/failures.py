@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from ...kernel.errors import CommandLineError, Failure, SundogError, paragraph
+from ...kernel.wording import printable
 from ..admin.answers import CommandFailed
 from ..protocol.answers import Problem
 
@@ -61,12 +62,7 @@ def words(problem: Problem, cause: str = "") -> str:
     """An error for people: its code and what happened; where, why, and what to do."""
     place = " ".join(part for part in (problem.site, problem.component, problem.where) if part)
     lines = [f"  {label + ':':<6} {text}" for label, text in (("where", place), ("cause", cause), ("cure", problem.cure)) if text]
-    return printable("\n".join([f"[{problem.code}] {problem.what}", *lines]))
-
-
-def printable(text: str) -> str:
-    """The text with escapes in the place of control characters: what comes from outside cannot move the cursor."""
-    return "".join(character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text)
+    return printable("\n".join([f"[{problem.code}] {problem.what}", *lines]), keep="\n")
 
 
 def print_json(document: object) -> None:

@@ -12,8 +12,9 @@ import click
 import msgspec
 
 from ...kernel.errors import CommandLineError
+from ...kernel.wording import printable
 from ..protocol.answers import JobCheck, Problem
-from .failures import USAGE, print_json, printable, words
+from .failures import USAGE, print_json, words
 
 CHECK_SECONDS = 20.0
 CHECKER = (sys.executable, "-P", "-m", "sundog.kits.job.check")

@@ -9,10 +9,11 @@ from typing import TextIO
 
 import click
 
+from ...kernel.wording import printable
 from ..admin.progress import Progress, ending, numbers
 from ..protocol.answers import JobReport
 from ..protocol.records import Status
-from .failures import FAILED, printable, words
+from .failures import FAILED, words
 
 EXIT_STATUS = {
     str(Status.COMPLETED): 0,
@@ -65,7 +66,7 @@ class Rounds:
                 self._line(f"  {what + ':':<12} {folder.absolute() / place}")
 
     def _line(self, text: str, **style: bool) -> None:
-        line = printable(text)
+        line = printable(text, keep="\n")
         click.echo(click.style(line, **style) if self._has_colours else line, file=self._out)
         self._out.flush()
 

@@ -11,8 +11,8 @@ import msgspec
 
 from ...kernel.constructors import schema_of
 from ...kernel.errors import CommandLineError, PluginError
-from ...kernel.importing import did_you_mean
 from ...kernel.plugins import plugins
+from ...kernel.wording import did_you_mean
 from .failures import print_json
 
 NO_ARGUMENTS_ROLES = ("transports", "commands")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from ...kernel.errors import SundogError
+from ...kernel.wording import printable
 from ...transports.address import place_of
 from ..admin.connection import News, NotSent, OutcomeUnknown
 from ..admin.session import Session
-from ..admin.text import printable
 from ..protocol.answers import ServerStatus
 
 Say = Callable[[str], object]

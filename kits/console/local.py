@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-from ...kernel.importing import did_you_mean
+from ...kernel.wording import did_you_mean, printable
 from ..admin.commands import COMMANDS, SUCCESS, NoSuchCommand
-from ..admin.text import printable
 from . import help as pages
 from .script import Script
 from .table import AnyCommand, Console, LocalCommand

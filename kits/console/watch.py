@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ...kernel.wording import printable
 from ..admin.session import Session
-from ..admin.text import printable
 from ..protocol.answers import JobReport, Numbers, RoundReport
 
 LINES_BESIDE_ROUNDS = 8

@@ -18,6 +18,7 @@ import msgspec
 from ...kernel.errors import SpecError
 from ...kernel.findings import Findings
 from ...kernel.jsontext import DuplicateKey, load_json
+from ...kernel.wording import reason_of
 from .unreadable import DocumentUnreadable
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
@@ -108,7 +109,7 @@ def _read_text(path: Path, file: str) -> str:
             raise DocumentUnreadable(f"wanted at most {MAX_DOCUMENT_BYTES} bytes, got {size}", where=file)
         return path.read_text(encoding="utf-8")
     except OSError as exc:
-        raise DocumentUnreadable(exc.strerror or str(exc), where=file) from exc
+        raise DocumentUnreadable(reason_of(exc), where=file) from exc
     except UnicodeDecodeError as exc:
         raise DocumentUnreadable(f"wanted UTF-8, got the byte 0x{exc.object[exc.start]:02x} at {exc.start}", where=file) from exc
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...kernel.errors import JobError, SundogError
 from ...kernel.findings import Findings
-from ...kernel.importing import did_you_mean
+from ...kernel.wording import did_you_mean
 from .documents import Document, find_document, read_document, typed
 from .folders import is_name
 from .job_meta import ALL_SITES, FLARE_KEYS, SERVER, JobMeta, check_meta, is_for_all

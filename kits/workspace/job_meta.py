@@ -10,7 +10,7 @@ import msgspec
 
 from ...kernel.errors import JobError
 from ...kernel.findings import Findings
-from ...kernel.importing import did_you_mean
+from ...kernel.wording import did_you_mean
 from .folders import is_name
 
 ALL_SITES = "@ALL"

@@ -21,6 +21,7 @@ from typing import Literal
 import msgspec
 
 from ...kernel.errors import DaemonError
+from ...kernel.wording import reason_of
 from ...transports.link.writer import Writer
 from ..protocol.records import AnyRecord, decode_record, encode_record
 from .folders import sync_file
@@ -160,7 +161,7 @@ class Journal:
             if self._durability == "disk":
                 os.fsync(self._descriptor)
         except OSError as exc:
-            self._failure = JournalFailed(exc.strerror or str(exc), where=str(self.path))
+            self._failure = JournalFailed(reason_of(exc), where=str(self.path))
             raise self._failure from exc
 
     def _write(self, data: bytes) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import structlog
 
 from ...kernel.errors import DaemonError
-from ...kernel.importing import did_you_mean
+from ...kernel.wording import did_you_mean, printable
 
 LEVEL_VARIABLE = "SUNDOG_LOG_LEVEL"
 FORMAT_VARIABLE = "SUNDOG_LOG_FORMAT"
@@ -119,7 +119,7 @@ def as_text(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     named = [f"{key}={_value(value)}" for key, value in event.items() if key not in _FIRST]
     line = " ".join([str(event.get("timestamp", "")), f"{event.get('level', ''):<7}", _event(event.get("event", "")), *named])
     trace = str(event.get("exception", ""))
-    return line + "".join(_TRACE_MARK + _printable(part) for part in trace.splitlines())
+    return line + "".join(_TRACE_MARK + printable(part) for part in trace.splitlines())
 
 
 def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
@@ -127,16 +127,12 @@ def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str
 
 
 def _event(event: object) -> str:
-    return _cut(_printable(str(event)))
+    return _cut(printable(str(event)))
 
 
 def _value(value: object) -> str:
     text = _cut(str(value))
     return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=not text.isprintable())
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def _cut(text: str) -> str:

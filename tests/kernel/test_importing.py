@@ -4,15 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sundog.kernel.importing import (
-    AttributeMissing,
-    ImportBroke,
-    LibraryMissing,
-    MalformedTarget,
-    ModuleMissing,
-    did_you_mean,
-    import_class,
-)
+from sundog.kernel.importing import AttributeMissing, ImportBroke, LibraryMissing, MalformedTarget, ModuleMissing, import_class
 
 
 @pytest.fixture
@@ -77,10 +69,3 @@ def test_a_module_that_raises_is_shown_with_its_line(package: Path) -> None:
 
     with pytest.raises(ImportBroke, match=r"raised AttributeError: .*broken_h3\.py:2\)"):
         import_class("broken_h3:Thing")
-
-
-def test_nothing_alike_lists_what_there_is() -> None:
-    assert did_you_mean("zebra", ["mean", "median"]) == "; there is mean, median"
-    assert did_you_mean("meen", ["mean", "Median"]) == "; did you mean 'mean'?"
-    assert did_you_mean("MEDIAN", ["mean", "Median"]) == "; did you mean 'Median'?"
-    assert did_you_mean("x", []) == ""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...kernel.blobs import disk_errors
 from ...kernel.errors import LinkError
 from ...kernel.transport import Frame
 
@@ -69,7 +70,7 @@ class PartFile:
         Raises:
             CannotWrite: it cannot be opened.
         """
-        try:
+        with disk_errors(CannotWrite, self._path):
             if not self.is_stream and self.target.is_file():  # named only when its hash was right
                 return False
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -77,8 +78,6 @@ class PartFile:
             self.written_bytes = os.fstat(self._fd).st_size
             if not self.is_stream and self.written_bytes > self._size_bytes:
                 self.restart()
-        except OSError as error:
-            raise CannotWrite(error.strerror or str(error), where=str(self._path)) from error
         return True
 
     def hash_more(self) -> bool:
@@ -98,11 +97,9 @@ class PartFile:
         Raises:
             CannotWrite: they, or some of them, could not be written; the file is as long as `written_bytes` says.
         """
-        try:
+        with disk_errors(CannotWrite, self._path):
             for at in range(0, len(parts), _MAX_PARTS):
                 self._write_all(parts[at : at + _MAX_PARTS])
-        except OSError as error:
-            raise CannotWrite(error.strerror or str(error), where=str(self._path)) from error
         if not self.is_stream:
             for part in parts:
                 self._hash.update(part)
@@ -114,10 +111,8 @@ class PartFile:
     def publish(self) -> None:
         """Give the file its name. A stream has it already."""
         if not self.is_stream:
-            try:
+            with disk_errors(CannotWrite, self.target):
                 self._path.rename(self.target)
-            except OSError as error:
-                raise CannotWrite(error.strerror or str(error), where=str(self.target)) from error
 
     def restart(self) -> None:
         """Forget what was received."""

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from ...kernel.errors import LinkError, SundogError
 from ...kernel.messages import CHUNK_BYTES, Message, encode
+from ...kernel.wording import reason_of
 from .carrier import Carrier
 from .download import told
 from .intake import Share
@@ -68,7 +69,7 @@ class Upload:
         except SundogError as error:
             return TransferFailed(self._number, told(error))
         except OSError as error:
-            why = CannotRead(f"{self._offer.path.name}: {error.strerror or error}")
+            why = CannotRead(f"{self._offer.path.name}: {reason_of(error)}")
             return TransferFailed(self._number, told(why))
         finally:
             source.close()
