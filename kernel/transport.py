@@ -117,6 +117,8 @@ class Connection(ABC):
     """This end's address."""
     peer: str
     """The other end's address."""
+    linger_seconds: float = 2.0
+    """How long `close` waits at most for the peer to take what was sent."""
 
     @abstractmethod
     async def send(self, *parts: Frame) -> None:
@@ -148,7 +150,7 @@ class Connection(ABC):
     async def close(self) -> None:
         """Deliver what was sent, tell the peer, and end. Twice is fine; never raises for a broken wire.
 
-        Waits at most the transport's linger time (2 s), then aborts.
+        Waits at most `linger_seconds`, then aborts.
         """
 
     @abstractmethod

@@ -22,8 +22,6 @@ from ..kernel.transport import Connection, ConnectionLost, EndOfConnection, Fram
 from .framing import too_large
 from .mailbox import Mailbox
 
-LINGER_SECONDS = 2.0
-
 PIECE_BYTES = 1024 * 1024
 """The most that one message carries of a frame."""
 LAST, MORE, GOODBYE = b"\x00", b"\x01", b"\x02"
@@ -46,8 +44,6 @@ class GrpcConnection(Connection):
         max_frame_bytes: the limit in both directions.
     """
 
-    linger_seconds = LINGER_SECONDS
-
     def __init__(self, stream: Stream, *, local: str, peer: str, max_frame_bytes: int) -> None:
         self.local = local
         self.peer = peer
@@ -66,8 +62,7 @@ class GrpcConnection(Connection):
         self._has_said_goodbye = False
 
     def __repr__(self) -> str:
-        state = self._inbox.end.what if self._inbox.end else "open"
-        return f"<{type(self).__name__} {self.local} -> {self.peer}: {state}, {len(self._inbox)} frames wait>"
+        return f"<{type(self).__name__} {self.local} -> {self.peer}: {self._inbox.state}, {len(self._inbox)} frames wait>"
 
     @property
     def is_over(self) -> bool:

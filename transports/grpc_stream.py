@@ -104,8 +104,7 @@ class GrpcListener(Listener):
         self._stopping: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        state = self._arrived.end.what if self._arrived.end else "open"
-        return f"<{type(self).__name__} {self.address}: {state}, {len(self._arrived)} connections wait>"
+        return f"<{type(self).__name__} {self.address}: {self._arrived.state}, {len(self._arrived)} connections wait>"
 
     async def start(self, host: str) -> None:
         """Bind and begin to accept. Raises RuntimeError if it cannot be bound."""

@@ -22,8 +22,6 @@ from ..kernel.transport import (
 from .framing import too_large
 from .mailbox import Mailbox
 
-LINGER_SECONDS = 2.0
-
 _listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, InprocListener]] = WeakKeyDictionary()
 """Who listens, per loop: names of different loops have nothing to do with each other."""
 _serial = itertools.count(1)
@@ -70,8 +68,7 @@ class InprocListener(Listener):
         self._arrived: Mailbox[InprocConnection] = Mailbox(address)
 
     def __repr__(self) -> str:
-        state = self._arrived.end.what if self._arrived.end else "open"
-        return f"<{type(self).__name__} {self.address}: {state}, {len(self._arrived)} connections wait>"
+        return f"<{type(self).__name__} {self.address}: {self._arrived.state}, {len(self._arrived)} connections wait>"
 
     def dial(self, max_frame_bytes: int) -> Connection:
         """The client's end of a new connection; the other end waits to be accepted."""
@@ -93,8 +90,6 @@ class InprocListener(Listener):
 class InprocConnection(Connection):
     """One end of a pair: two lanes, one to receive from and one to send into."""
 
-    linger_seconds = LINGER_SECONDS
-
     def __init__(self, inward: _Lane, outward: _Lane, max_frame_bytes: int) -> None:
         self.local = outward.sender
         self.peer = inward.sender
@@ -104,8 +99,7 @@ class InprocConnection(Connection):
         self._turn = asyncio.Lock()
 
     def __repr__(self) -> str:
-        end = self._inward.frames.end
-        return f"<{type(self).__name__} {self.local} -> {self.peer}: {end.what if end else 'open'}, {len(self._inward.frames)} frames wait>"
+        return f"<{type(self).__name__} {self.local} -> {self.peer}: {self._inward.frames.state}, {len(self._inward.frames)} frames wait>"
 
     async def send(self, *parts: Frame) -> None:
         if self._inward.frames.end is not None:

@@ -39,8 +39,7 @@ class SocketListener(Listener):
         self._resume()
 
     def __repr__(self) -> str:
-        state = self._arrived.end.what if self._arrived.end else "open"
-        return f"<{type(self).__name__} {self.address}: {state}, {len(self._arrived)} connections wait>"
+        return f"<{type(self).__name__} {self.address}: {self._arrived.state}, {len(self._arrived)} connections wait>"
 
     async def accept(self) -> Connection:
         while True:

@@ -48,6 +48,11 @@ class Mailbox(Generic[Item]):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def state(self) -> str:
+        """For people: "open", or why it has ended."""
+        return self.end.what if self.end else "open"
+
     def put(self, item: Item, size_bytes: int = 0) -> None:
         """Add an item; after the end it is dropped."""
         if self.end is None:

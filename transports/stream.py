@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import socket
 import struct
-from typing import Self
 
 from ..kernel.errors import TransportError
 from ..kernel.transport import MAX_FRAME_BYTES, Connection, ConnectionLost, EndOfConnection, Frame
@@ -18,7 +17,6 @@ from ..kernel.wording import reason_of
 from .framing import GOODBYE, FrameReader, head
 from .mailbox import Mailbox
 
-LINGER_SECONDS = 2.0
 _MAX_PARTS = 512
 """Parts given to one sendmsg; POSIX promises only 16, Linux and macOS take 1,024."""
 _HARD_CLOSE = struct.pack("ii", 1, 0)
@@ -35,8 +33,6 @@ class StreamConnection(Connection):
         max_frame_bytes: the limit in both directions.
     """
 
-    linger_seconds = LINGER_SECONDS
-
     def __init__(self, sock: socket.socket, *, local: str, peer: str, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         sock.setblocking(False)
         self.local = local
@@ -52,14 +48,8 @@ class StreamConnection(Connection):
         self._has_said_goodbye = False
         self._resume_reading()
 
-    @classmethod
-    async def from_socket(cls, sock: socket.socket, *, local: str, peer: str, max_frame_bytes: int = MAX_FRAME_BYTES) -> Self:
-        """A connection over one end of a socketpair, or any other connected stream socket."""
-        return cls(sock, local=local, peer=peer, max_frame_bytes=max_frame_bytes)
-
     def __repr__(self) -> str:
-        state = self._inbox.end.what if self._inbox.end else "open"
-        return f"<{type(self).__name__} {self.local} -> {self.peer}: {state}, {len(self._inbox)} frames wait>"
+        return f"<{type(self).__name__} {self.local} -> {self.peer}: {self._inbox.state}, {len(self._inbox)} frames wait>"
 
     async def send(self, *parts: Frame) -> None:
         if self._inbox.end is not None:

@@ -30,7 +30,6 @@ SEEN = b"S"
 GONE = b"G"
 """There is no connection, or no longer; hang up. A listener's socket cannot hang up on a single peer itself."""
 
-LINGER_SECONDS = 2.0
 _OWN_PART_BYTES = 16 * 1024
 """A last part as long as this is not copied together with those before it."""
 _MAX_PARTS = 2
@@ -81,8 +80,6 @@ class ZmqConnection(Connection):
         waits_for_gone: a client lets its answer to a goodbye be heard before it hangs up.
     """
 
-    linger_seconds = LINGER_SECONDS
-
     def __init__(
         self,
         put: Callable[[Parts], None],
@@ -116,8 +113,7 @@ class ZmqConnection(Connection):
         }
 
     def __repr__(self) -> str:
-        state = self._inbox.end.what if self._inbox.end else "open"
-        return f"<{type(self).__name__} {self.local} -> {self.peer}: {state}, {len(self._inbox)} frames wait>"
+        return f"<{type(self).__name__} {self.local} -> {self.peer}: {self._inbox.state}, {len(self._inbox)} frames wait>"
 
     async def send(self, *parts: Frame) -> None:
         if self._inbox.end is not None:

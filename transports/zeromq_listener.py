@@ -213,8 +213,7 @@ class ZmqListener(Listener):
         self._name_of = name_of
 
     def __repr__(self) -> str:
-        state = self.arrived.end.what if self.arrived.end else "open"
-        return f"<{type(self).__name__} {self.address}: {state}, {len(self.arrived)} connections wait>"
+        return f"<{type(self).__name__} {self.address}: {self.arrived.state}, {len(self.arrived)} connections wait>"
 
     @property
     def is_crowded(self) -> bool:

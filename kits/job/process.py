@@ -21,7 +21,6 @@ import structlog
 from ...kernel.context import RunAborted
 from ...kernel.errors import SundogError
 from ...kernel.messages import Message, encode
-from ...kernel.transport import MAX_FRAME_BYTES
 from ...transports.stream import StreamConnection
 from ..handover.messages import job_codec
 from ..workspace.log import start_job_logging
@@ -64,7 +63,7 @@ class ProcessChannel:
         self._loop.run_until_complete(self._talk())
 
     async def _talk(self) -> None:
-        connection = await StreamConnection.from_socket(self._sock, local="job", peer="supervisor", max_frame_bytes=MAX_FRAME_BYTES)
+        connection = StreamConnection(self._sock, local="job", peer="supervisor")
         receiving = asyncio.ensure_future(self._receive(connection))
         while (parts := await self._outgoing.get()) is not None:
             await connection.send(*parts)

@@ -175,7 +175,7 @@ class _Simulation:
             seen = (report.status, len(report.rounds))
             if self._watch is not None:
                 self._watch(report)
-            if report.status.startswith("FINISHED:"):
+            if report.is_end:
                 path = server.workspace.run(job.id).root / report.model_path if report.model_path else ""
                 return msgspec.structs.replace(report, model_path=str(path))
 

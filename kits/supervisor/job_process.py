@@ -16,7 +16,7 @@ import structlog
 from ...kernel.errors import SundogError, TransportError
 from ...kernel.messages import Message, encode
 from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
-from ...kernel.transport import MAX_FRAME_BYTES, Connection
+from ...kernel.transport import Connection
 from ...transports.stream import StreamConnection
 from ..handover.messages import Abort, Start, StartDocument, job_codec
 from ..workspace import posix
@@ -80,7 +80,7 @@ class JobProcess:
         self.pid = handle.pid
         self._alive[self.pid] = handle
         log.info("job_process_started", run=self._spec.run_id, pid=handle.pid)
-        connection = await _connection(handle.channel)
+        connection = _connection(handle.channel)
         talking = [asyncio.create_task(self._send(connection, start)), asyncio.create_task(self._receive(connection))]
         try:
             how = await handle.wait()
@@ -166,7 +166,7 @@ class JobProcess:
             return file.read().decode(errors="replace").strip()
 
 
-async def _connection(channel: socket.socket | Connection) -> Connection:
+def _connection(channel: socket.socket | Connection) -> Connection:
     if isinstance(channel, Connection):
         return channel
-    return await StreamConnection.from_socket(channel, local="supervisor", peer="job", max_frame_bytes=MAX_FRAME_BYTES)
+    return StreamConnection(channel, local="supervisor", peer="job")

@@ -21,7 +21,7 @@ async def pipe() -> AsyncIterator[Pipe]:
     """A connection over one end of a socketpair, and the raw other end."""
     near, far = socket.socketpair()
     far.setblocking(False)
-    connection = await StreamConnection.from_socket(near, local="job", peer="site-1")
+    connection = StreamConnection(near, local="job", peer="site-1")
     with far:
         yield connection, far
     connection.abort()
