@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from .errors import PayloadError
+from .tensors import INLINE_LIMIT_BYTES
 from .transport import Frame
 
 PROTOCOL_VERSIONS = (1, 1)
@@ -20,8 +21,6 @@ PROTOCOL_VERSIONS = (1, 1)
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 CHUNK_BYTES = 512 * 1024
 MAX_LINK_FRAME_BYTES = 16 * 1024 * 1024
-INLINE_BYTES = 64 * 1024
-"""A blob up to this size rides in the message's body."""
 
 
 class MessageError(PayloadError):
@@ -51,7 +50,7 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     @property
     def is_inline(self) -> bool:
         """Whether the blob's bytes are in the body."""
-        return bool(self.sha256) and self.size_bytes <= INLINE_BYTES
+        return bool(self.sha256) and self.size_bytes <= INLINE_LIMIT_BYTES
 
 
 class StepMetrics(Message):

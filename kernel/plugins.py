@@ -27,7 +27,7 @@ ENTRY_POINT_GROUP = "sundog"
 BLOCK_VARIABLE = "SUNDOG_BLOCK_PLUGINS"
 """Environment variable: names of plugins not to load, with commas between them; `*` blocks all."""
 
-_NO_COMPONENT_ROLES = ("transports", "commands")
+NO_COMPONENT_ROLES = ("transports", "commands")
 """Roles whose classes no spec can name."""
 
 
@@ -171,7 +171,7 @@ class Plugins:
             NameTaken: several roles have it, for different classes; write `path` instead.
             ModuleMissing, LibraryMissing, ImportBroke, AttributeMissing: it cannot be imported.
         """
-        components = [entry for entry in self._classes.values() if entry.role not in _NO_COMPONENT_ROLES]
+        components = [entry for entry in self._classes.values() if entry.role not in NO_COMPONENT_ROLES]
         known = {entry.name for entry in components}
         wanted = self._aliases[name].name if name not in known and name in self._aliases else name
         targets = {entry.target: f"{entry.target} ({entry.role}, {entry.plugin})" for entry in components if entry.name == wanted}

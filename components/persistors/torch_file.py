@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ...kernel.context import current_context
 from ...kernel.errors import ComponentError
 from ...kernel.roles import Persistor
 from ...kernel.shareable import Kind, Shareable
+from ..naming import matcher
 from ..torch_tensors import need_torch, to_arrays, to_state_dict
 
 
@@ -48,6 +48,7 @@ class PTFileModelPersistor(Persistor):
 
     Raises:
         NotAModule: `model` has no state_dict.
+        BadPattern: `exclude_vars` is no regular expression.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class PTFileModelPersistor(Persistor):
         if not callable(getattr(model, "state_dict", None)):
             raise NotAModule(f"wanted a torch.nn.Module, got {type(model).__name__}", where="persistor, model")
         self.model = model
-        self.exclude_vars = exclude_vars or []
+        self._is_excluded = matcher(exclude_vars)
         self.files = {"": global_model_file_name, "best": best_global_model_file_name}
         self.source = source_ckpt_file_full_name
 
@@ -99,11 +100,6 @@ class PTFileModelPersistor(Persistor):
 
     def _shareable(self, state: Mapping[str, Any]) -> Shareable:
         return Shareable(Kind.WEIGHTS, to_arrays({name: value for name, value in state.items() if not self._is_excluded(name)}))
-
-    def _is_excluded(self, name: str) -> bool:
-        if isinstance(self.exclude_vars, str):
-            return re.search(self.exclude_vars, name) is not None
-        return name in self.exclude_vars
 
 
 def _read(path: Path) -> Mapping[str, Any]:

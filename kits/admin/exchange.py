@@ -19,7 +19,7 @@ from ..protocol.requests import DownloadDone, DownloadJob, SubmitJob
 from ..supervisor.travel import FolderOffers, fetch_folder
 from ..workspace.folders import is_name
 from ..workspace.job_folder import read_job
-from ..workspace.manifest import Limits, Manifest, decode_manifest, manifest_of
+from ..workspace.manifest import NO_LIMITS, Manifest, decode_manifest, manifest_of
 from .answers import DownloadedJob
 from .connection import AdminConnection, AnswerUnreadable, OutcomeUnknown
 
@@ -27,7 +27,6 @@ Tell = Callable[[tuple[int, int]], None]
 """Is told bytes that are here and bytes in all."""
 ATTEMPTS = 3
 """A server that was restarted has forgotten what it offered, and is asked to offer it again."""
-NO_LIMITS = Limits(10**6, 2**60)
 
 
 class DownloadExists(AdminError):

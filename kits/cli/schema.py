@@ -11,12 +11,9 @@ import msgspec
 
 from ...kernel.constructors import schema_of
 from ...kernel.errors import CommandLineError, PluginError
-from ...kernel.plugins import plugins
+from ...kernel.plugins import NO_COMPONENT_ROLES, plugins
 from ...kernel.wording import did_you_mean
 from .failures import print_json
-
-NO_ARGUMENTS_ROLES = ("transports", "commands")
-"""Roles whose classes no file gives arguments to."""
 
 
 class UnknownSchema(CommandLineError):
@@ -67,7 +64,7 @@ def _answers() -> dict[str, Callable[[], dict[str, Any]]]:
 
 def _components() -> dict[str, Callable[[], dict[str, Any]]]:
     """The names of several roles stand once: they mean the same class."""
-    entries = [entry for plugin in plugins().listing() for entry in plugin.registrations if entry.role not in NO_ARGUMENTS_ROLES]
+    entries = [entry for plugin in plugins().listing() for entry in plugin.registrations if entry.role not in NO_COMPONENT_ROLES]
     return {entry.name: partial(_arguments, entry.role, entry.name) for entry in entries}
 
 

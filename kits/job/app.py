@@ -20,7 +20,7 @@ from ...kernel.roles import Executor, Filter, Workflow
 from ...kernel.spec_reader import MalformedSpec, Planned, scalars
 from ...kernel.specs import Components, DuplicateId
 from ...workflows.filtering import Filters
-from ..workspace.job_folder import read_config
+from ..workspace.job_folder import CONFIG_STEMS, read_config
 
 _KNOWN_KEYS = {
     "server": ("format_version", "task_data_filters", "task_result_filters", "components", "workflows"),
@@ -32,7 +32,6 @@ _NOT_NEEDED = {
     "handlers": "every component with observer hooks is told of events",
 }
 """Keys of FLARE 2.1 → why nobody reads them here."""
-CONFIG_NAMES = {"server": "config_fed_server", "site": "config_fed_client"}
 
 
 class TaskTaken(SpecError):
@@ -105,7 +104,7 @@ class App:
 
 def plan_app(folder: Path, role: str, prepare: Callable[[str], object] = lambda _label: None) -> AppPlan:
     """Read `folder/config` for a role ("server" or "site"). Its custom/ must be importable (see CustomCode)."""
-    document, file = read_config(folder / "config", CONFIG_NAMES[role])
+    document, file = read_config(folder / "config", CONFIG_STEMS[role])
     parts = Components(plugins(), file=file, variables=scalars(document), prepare=prepare)
     plan = AppPlan(file, parts)
     for index, spec in enumerate(_items(plan, document, "components")):

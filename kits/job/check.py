@@ -20,9 +20,9 @@ from ...kernel.packing import scratch
 from ...kernel.roles import Policy, Workflow
 from ...workflows.policy import SitesPolicy
 from ..protocol.answers import CheckedWorkflow, JobCheck, Problem
-from ..workspace.job_folder import App, JobFolder, read_job
+from ..workspace.job_folder import CONFIG_STEMS, App, JobFolder, read_job
 from ..workspace.job_meta import SERVER
-from .app import CONFIG_NAMES, AppPlan, TaskUnserved, plan_app
+from .app import AppPlan, TaskUnserved, plan_app
 from .custom_code import CustomCode
 
 EVERY_TASK = "*"
@@ -85,7 +85,7 @@ class JobChecker:
         for task in tasks:
             if task not in self._served and EVERY_TASK not in self._served:
                 served = ", ".join(sorted(self._served)) or "none"
-                what = f"it sends the task {task!r}, for which no app has an executor in {CONFIG_NAMES['site']}.json; there is {served}"
+                what = f"it sends the task {task!r}, for which no app has an executor in {CONFIG_STEMS['site']}.json; there is {served}"
                 self._mistakes.append(Problem.of(TaskUnserved(what, where=at)))
 
     def _failed(self, error: Exception) -> None:

@@ -17,14 +17,13 @@ from ..protocol.requests import CloneJob, DownloadJob, SubmitJob
 from ..supervisor.travel import FolderOffers, fetch_folder
 from ..workspace.folders import PathRefused, relative_path
 from ..workspace.job_state import Job
-from ..workspace.manifest import Limits, Manifest, decode_manifest, manifest_of
+from ..workspace.manifest import NO_LIMITS, Limits, Manifest, decode_manifest, manifest_of
 
 if TYPE_CHECKING:
     from .server import Server
 
 NOT_DELIVERED = ("in/", "out/")
 """Parts of a run's folder that only its processes use."""
-NO_LIMITS = Limits(10**6, 2**60)
 
 
 class StillRunning(AdminError):

@@ -52,6 +52,10 @@ class Limits:
     total_bytes: int = 512 * MIB
 
 
+NO_LIMITS = Limits(10**6, 2**60)
+"""More than any folder holds: for what is one's own, or has been let in before."""
+
+
 class FileEntry(msgspec.Struct, array_like=True, frozen=True):
     """One file of a manifest."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sundog.kernel.messages import INLINE_BYTES, MAX_HEADER_BYTES, Codec, Message, MessageError, Payload, encode, split_body
+from sundog.kernel.messages import MAX_HEADER_BYTES, Codec, Message, MessageError, Payload, encode, split_body
+from sundog.kernel.tensors import INLINE_LIMIT_BYTES
 
 SHA = "ab" * 32
 
@@ -33,14 +34,14 @@ def test_a_header_that_says_more_than_is_allowed_is_refused_before_anything_is_r
 
 
 def test_payloads_ride_in_order_small_ones_with_their_bytes() -> None:
-    payloads = [Payload(2, SHA, 3), Payload(1, SHA, INLINE_BYTES + 1), Payload(1), Payload(0, SHA, 1)]
+    payloads = [Payload(2, SHA, 3), Payload(1, SHA, INLINE_LIMIT_BYTES + 1), Payload(1), Payload(0, SHA, 1)]
 
     assert split_body(payloads, b"m1abcm3x") == [(b"m1", b"abc"), (b"m", None), (b"3", None), (b"", b"x")]
 
 
 def test_a_blob_of_exactly_the_limit_rides_along_and_an_empty_one_too() -> None:
-    assert Payload(0, SHA, INLINE_BYTES).is_inline
-    assert not Payload(0, SHA, INLINE_BYTES + 1).is_inline
+    assert Payload(0, SHA, INLINE_LIMIT_BYTES).is_inline
+    assert not Payload(0, SHA, INLINE_LIMIT_BYTES + 1).is_inline
     assert split_body([Payload(0, SHA, 0)], b"") == [(b"", b"")]
 
 

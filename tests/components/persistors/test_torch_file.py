@@ -11,6 +11,7 @@ from torch import nn
 
 from sundog import Context, Kind, Shareable
 from sundog.components.locators.torch_file import NoSuchModel, PTFileModelLocator
+from sundog.components.naming import BadPattern
 from sundog.components.persistors.torch_file import ModelFileUnreadable, NotAModule, PTFileModelPersistor
 from sundog.components.torch_tensors import to_arrays, to_state_dict
 from sundog.kernel.context import entered
@@ -58,6 +59,11 @@ def test_half_precision_stays_what_it_is() -> None:
     path = persistor.save(persistor.load())
 
     assert torch.load(path, weights_only=True)["0.weight"].dtype is torch.bfloat16
+
+
+def test_a_pattern_that_is_none_is_told_before_the_run() -> None:
+    with pytest.raises(BadPattern):
+        PTFileModelPersistor(network(), "*.bias")
 
 
 @pytest.mark.parametrize("exclude", ["^1[.]", ["1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"]])
