@@ -8,7 +8,6 @@ task that runs again starts from it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,12 +75,6 @@ class Outbox:
         """The site's current state."""
         for kept in self._kept.values():
             self._set_state(kept, None)
-
-    def __contains__(self, task_id: str) -> bool:
-        return task_id in self._kept
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._kept)
 
     def get(self, task_id: str) -> Kept:
         """What is kept for a task."""

@@ -1,7 +1,6 @@
 """What a site decides about one run: `SiteRun`, a reducer from events to actions (PROTOCOL §2, §6, §7).
 
-No clock, no I/O, no await. It writes no journal: the outbox on disk is the site's memory, and after a restart the
-program around it feeds what it finds there with `kept`.
+No clock, no I/O, no await. It writes no journal: what must outlive a job process lies in the outbox until its verdict.
 """
 
 from __future__ import annotations

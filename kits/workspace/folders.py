@@ -67,20 +67,6 @@ def relative_path(text: str) -> PurePosixPath:
     return PurePosixPath(text)
 
 
-def contained(root: Path, relative: str) -> Path:
-    """The path below `root`; the last part need not exist.
-
-    Raises:
-        PathRefused: see `relative_path`; or a part of it is a symbolic link.
-    """
-    path = root
-    for part in relative_path(relative).parts:
-        path = path / part
-        if path.is_symlink():
-            raise PathRefused(f"{path.name} is a symbolic link", where=relative)
-    return path
-
-
 def atomic_write(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Put a file in place, whole or not at all; `durable`: it also survives a power cut."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{next(_drafts)}.draft")
@@ -128,8 +114,6 @@ class RunFolder:
         self.out = root / "out"
         """The job process writes; new at each launch."""
         self.models = root / "models"
-        self.cross_site_val = root / "cross_site_val"
-        self.tb_events = root / "tb_events"
         self.log = root / "log.txt"
         self.metrics = root / "metrics.jsonl"
         self.report = root / "report.json"

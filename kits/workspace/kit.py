@@ -63,7 +63,7 @@ class ServerKit(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     """How much it takes in."""
     components: list[Component] = []
-    """Its scheduler, launcher, stores and access rules; what is left out is built in."""
+    """Its scheduler, launcher and access rule; what is left out is built in."""
 
 
 class SiteKit(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ class SiteKit(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: Annotated[list[str], msgspec.Meta(min_length=1)]
     """Servers to dial, in order; they may have different transports."""
     components: list[Component] = []
-    """Its resource_manager and launcher; what is left out is built in."""
+    """Its resource manager, launcher and access rule; what is left out is built in."""
 
 
 class AdminKit(msgspec.Struct, frozen=True, kw_only=True):

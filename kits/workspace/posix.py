@@ -137,12 +137,6 @@ def processes_of_run(run_id: str) -> list[int]:
     return sorted(pid for pid in found if pid != os.getpid())
 
 
-def signal_group(group: int, number: signal.Signals) -> None:
-    """Signal every process of a group; nothing happens if it is gone."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says EPERM when only zombies are left
-        os.killpg(group, number)
-
-
 def signal_process(pid: int, number: signal.Signals) -> None:
     """Signal one process; nothing happens if it is gone."""
     with contextlib.suppress(ProcessLookupError):
@@ -191,12 +185,6 @@ def thread_environment(threads: int) -> dict[str, str]:
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
-
-
-def free_bytes(path: Path) -> int:
-    """How much an ordinary user may still write where `path` lies."""
-    figures = os.statvfs(path)
-    return figures.f_bavail * figures.f_frsize
 
 
 def open_folder(path: Path) -> int:
