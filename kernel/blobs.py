@@ -213,14 +213,9 @@ class Blob:
         Raises:
             BlobUnwritable: for the system's reason.
         """
-        part = new_path(path.parent)
-        try:
-            with disk_errors(BlobUnwritable, path), part.open("xb", buffering=0) as file:
-                for block in self.blocks():
-                    file.write(block)
-                part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with disk_errors(BlobUnwritable, path), draft_of(path) as draft, draft.open("xb", buffering=0) as file:
+            for block in self.blocks():
+                file.write(block)
         return path
 
     def give(self, folder: Path) -> Path:
@@ -248,6 +243,17 @@ class Blob:
 def new_path(folder: Path) -> Path:
     """A name for a file in the making that was never used before: two blobs with equal bytes can both be handed over."""
     return folder / f"{secrets.token_hex(12)}.part"
+
+
+@contextlib.contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write a file under, which takes its place at the end of the block; nothing is left if that raises."""
+    draft = new_path(path.parent)
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

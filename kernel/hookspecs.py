@@ -119,15 +119,15 @@ class RegisterHooks:
 
     @_register_hook
     def sundog_stores(self, add: AddClass) -> None:
-        """When plugins are loaded: name places that keep bytes for longer than a process lives."""
+        """When plugins are loaded: name places that keep bytes for longer than a process lives. Nothing asks for them yet."""
 
     @_register_hook
     def sundog_commands(self, add: AddClass) -> None:
-        """When plugins are loaded: name admin commands; the short name is the word that is typed."""
+        """When plugins are loaded: name admin commands; the short name is the word that is typed. Nothing asks for them yet."""
 
     @_register_hook
     def sundog_builders(self, add: AddClass) -> None:
-        """When plugins are loaded: name steps of provisioning."""
+        """When plugins are loaded: name steps of provisioning. Nothing asks for them yet."""
 
     @_register_hook
     def sundog_aliases(self, add: AddAlias) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from ..kernel.blobs import new_path
+from ..kernel.blobs import draft_of
 from ..kernel.context import current_context
 from ..kernel.errors import ComponentError
 from ..kernel.roles import ModelLocator, Policy, Result, Run, Task, Workflow
@@ -149,9 +149,8 @@ def _write(results: Mapping[str, list[Result]]) -> None:
     matrix = {site: {owner: r.metrics for owner, answers in results.items() for r in answers if r.site == site} for site in sites}
     path = current_context().folder / RESULTS_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = new_path(path.parent)
-    part.write_text(json.dumps(matrix, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(path)
+    with draft_of(path) as draft:
+        draft.write_text(json.dumps(matrix, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _summary(results: Mapping[str, list[Result]]) -> dict[str, float]:

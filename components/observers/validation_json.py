@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ...kernel.blobs import new_path
+from ...kernel.blobs import draft_of
 from ...kernel.context import current_context
 from ...kernel.hookspecs import observe
 
@@ -46,7 +46,6 @@ class ValidationJsonGenerator:
             return
         path = current_context().folder / self.results_dir / self.json_file_name
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = new_path(path.parent)
-        part.write_text(json.dumps(self._results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        part.replace(path)
+        with draft_of(path) as draft:
+            draft.write_text(json.dumps(self._results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         self._is_written = True

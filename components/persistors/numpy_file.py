@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...kernel.blobs import new_path
+from ...kernel.blobs import draft_of
 from ...kernel.context import current_context
 from ...kernel.errors import ComponentError
 from ...kernel.roles import Persistor
@@ -114,16 +114,12 @@ def _write(path: Path, tensors: Tensors) -> None:
     for name in tensors:
         if tensors.dtype(name).kind not in "fiub":
             raise NotANumpyType(f"wanted a float, integer or boolean type of numpy, got {tensors.dtype(name)}", where=f"tensor {name}")
-    part = new_path(path.parent)
-    try:
+    with draft_of(path) as draft:
         if path.suffix == ".npy":
-            with part.open("wb") as file:
+            with draft.open("wb") as file:
                 np.save(file, tensors[NUMPY_KEY], allow_pickle=False)
         else:
-            _write_archive(part, tensors)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+            _write_archive(draft, tensors)
 
 
 def _write_archive(path: Path, tensors: Tensors) -> None:

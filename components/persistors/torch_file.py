@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...kernel.blobs import draft_of
 from ...kernel.context import current_context
 from ...kernel.errors import ComponentError
 from ...kernel.roles import Persistor
@@ -81,9 +82,9 @@ class PTFileModelPersistor(Persistor):
         torch = need_torch()
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.part")
-        torch.save({**self.model.state_dict(), **to_state_dict(model.tensors)}, unfinished)
-        return unfinished.replace(path)
+        with draft_of(path) as draft:
+            torch.save({**self.model.state_dict(), **to_state_dict(model.tensors)}, draft)
+        return path
 
     def path(self, name: str = "") -> Path:
         """The file that `save` writes for this name in the current run."""

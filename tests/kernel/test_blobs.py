@@ -15,7 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from sundog.kernel.blobs import Blob, BlobRef, BlobUnreadable, BlobUnwritable, NoSuchTensor
+from sundog.kernel.blobs import Blob, BlobRef, BlobUnreadable, BlobUnwritable, NoSuchTensor, draft_of
 from sundog.kernel.packing import BlobWriter, pack, scratch
 from sundog.kernel.tensors import INLINE_LIMIT_BYTES, MalformedTensors, layout, numpy_dtype
 
@@ -279,3 +279,17 @@ def test_a_full_disk_and_a_missing_folder_are_reported_with_the_systems_reason(t
         writer.write(bytes(5_000_000))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_draft_takes_its_place_whole_or_leaves_nothing(tmp_path: Path) -> None:
+    def write(name: str, text: str) -> None:
+        with draft_of(tmp_path / name) as draft:
+            draft.write_text(text[:5])
+            assert not (tmp_path / name).exists()
+            draft.write_text(text, encoding="ascii")
+
+    write("kept", "all of it")
+    with pytest.raises(UnicodeEncodeError):
+        write("lost", "a part of ït")
+
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept", "all of it")]
