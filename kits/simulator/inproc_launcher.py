@@ -15,6 +15,19 @@ from ..job.server_job import ServerJob
 from ..job.site_job import SiteJob
 from .generators import Generators
 
+
+def call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: object) -> None:
+    """Have the supervisors' loop call this, from any thread; once it has ended, nobody is there to listen, and nothing happens.
+
+    Job code may outlive the supervisors: it cannot be killed, only left behind.
+    """
+    try:
+        loop.call_soon_threadsafe(function, *arguments)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+
+
 Strike = Callable[[Callable[[], bool]], object]
 """Raises RunAborted on the main thread if the function, asked there, says so."""
 
@@ -77,8 +90,8 @@ class _Handle(JobHandle):
 
     def leave(self) -> None:
         """To the supervisor, the job has ended; from any thread."""
-        self._loop.call_soon_threadsafe(self.channel.say_goodbye)
-        self._loop.call_soon_threadsafe(self._ended.set)
+        call_on(self._loop, self.channel.say_goodbye)
+        call_on(self._loop, self._ended.set)
 
 
 class _Channel(Connection):
@@ -145,4 +158,4 @@ class _Sender:
         self._said = said
 
     def send(self, message: Message, *body: bytes | memoryview) -> None:
-        self._loop.call_soon_threadsafe(self._said.put_nowait, b"".join((encode(message), *body)))
+        call_on(self._loop, self._said.put_nowait, b"".join((encode(message), *body)))

@@ -28,7 +28,7 @@ from ..workspace.folders import Workspace
 from ..workspace.job_folder import read_job
 from ..workspace.kit import ServerKit, SiteKit
 from ..workspace.log import keep_quiet
-from .inproc_launcher import InprocLauncher, MainThread
+from .inproc_launcher import InprocLauncher, MainThread, call_on
 from .interruption import Interruption
 
 PROJECT = "simulation"
@@ -166,7 +166,7 @@ class _Simulation:
         shutil.copytree(self._job, copy, ignore=shutil.ignore_patterns("__pycache__"))
         job = await server.jobs.take_in(copy, seed=self._seed)
         loop = asyncio.get_running_loop()
-        self._abort = partial(loop.call_soon_threadsafe, server.start_abort, job.id, "interrupted")
+        self._abort = partial(call_on, loop, server.start_abort, job.id, "interrupted")
         if self._interruption.has_come:  # before there was anything to abort
             self._abort()
         seen: tuple[str, int] = ("", 0)

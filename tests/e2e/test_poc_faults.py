@@ -105,6 +105,41 @@ def test_a_simulation_ends_although_its_code_does_not_look_at_the_abort(marked: 
     assert process.returncode == INTERRUPTED
 
 
+OUTLIVES = """
+import threading
+
+from sundog import Executor
+from sundog.kernel.context import RunAborted
+
+
+class Sleeper(Executor):
+    def execute(self, task, ctx):
+        print('working', flush=True)
+        is_alone = False
+        while not is_alone:
+            try:
+                threading.Event().wait(0.05)
+                is_alone = 'supervisors' not in [thread.name for thread in threading.enumerate()]
+            except RunAborted:
+                pass
+        ctx.metrics.add_scalar('loss', 1.0)
+        return task.model
+"""
+
+
+def test_what_code_says_that_outlives_its_simulation_is_not_heard(marked: Any, tmp_path: Path) -> None:
+    """It is left behind after the ladder, yet goes on in the same process; then Ctrl-C ends that as it ends all others."""
+    process = marked.popen(*program("simulate", sleeping_job(tmp_path, OUTLIVES), "-w", tmp_path / "w"))
+    assert process.stdout is not None
+    while "working" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+
+    _, err = process.communicate(timeout=END_SECONDS)
+
+    assert process.returncode == INTERRUPTED, err
+
+
 def sleeping_job(folder: Path, code: str) -> Path:
     """hello-numpy with another trainer."""
     job = folder / "sleeping"
