@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import socket
 import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -74,9 +73,7 @@ class Poc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def with_ports(self) -> Poc:
         """The same with free ports in the place of 0: the kits of all must say the same numbers."""
-        with ExitStack() as stack:  # both are bound at a time, so that they differ
-            ports = [port or _free_port(stack) for port in (self.fl_port, self.admin_port)]
-        return msgspec.structs.replace(self, fl_port=ports[0], admin_port=ports[1])
+        return msgspec.structs.replace(self, fl_port=self.fl_port or _free_port(), admin_port=self.admin_port or _free_port())
 
     def address(self, port: int) -> str:
         """A port of the server, as a URL."""
@@ -144,8 +141,17 @@ def refuse_strangers(root: Path) -> None:
         raise NotOurs("it is there, and it is no federation made by `sundog poc`", where=str(root))
 
 
-def _free_port(stack: ExitStack) -> int:
-    port: int = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+def _free_port() -> int:
+    """A port that the system gives to nobody else until the server comes, within a minute: only who names it gets it.
+
+    A connection has just ended there, by the end that has the port, and rests (TIME_WAIT): that is no obstacle to who listens.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as far:
+            near, _ = listener.accept()
+            near.close()
+            far.recv(1)
     return port
 
 

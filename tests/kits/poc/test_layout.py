@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -43,6 +44,16 @@ def test_port_0_becomes_a_free_one_that_all_kits_name(tmp_path: Path) -> None:
     assert made.fl_port != made.admin_port
     assert read_poc(tmp_path / "poc") == made
     assert read_kit(tmp_path / "poc" / "site-1", SiteKit)[0].endpoints == [made.address(made.fl_port)]
+
+
+def test_a_free_port_is_kept_from_others_until_the_server_comes(tmp_path: Path) -> None:
+    """What the system gives to who wants any port, it must not be one of these: another program could be faster than the server."""
+    made = write_poc(tmp_path / "poc", Poc(sites=1, fl_port=0, admin_port=0))
+
+    for port in (made.fl_port, made.admin_port):
+        with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):
+            other.bind(("127.0.0.1", port))
+        socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_the_scripts_can_be_started_and_survive_spaces_in_paths(tmp_path: Path) -> None:
