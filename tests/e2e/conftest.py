@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -34,7 +35,7 @@ class Marked:
 
     def run(self, *command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
         words = [str(word) for word in command]
-        kept = {"capture_output": True, "text": True, "timeout": 50, **options}
+        kept = {"capture_output": True, "text": True, "timeout": 100, **options}
         return subprocess.run(words, check=False, env=self.environment, **kept)  # type: ignore[call-overload,no-any-return]
 
     def sundog(self, *arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -56,7 +57,8 @@ def marked() -> Iterator[Marked]:
     marked = Marked()
     yield marked
     for process in marked.alive():
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ends by itself
+            process.kill()
 
 
 @pytest.fixture

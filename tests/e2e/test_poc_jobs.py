@@ -99,7 +99,7 @@ def executed(poc: Path, job_id: str, site: str = "site-1") -> list[str]:
 def left_of(job_id: str) -> list[int]:
     """Processes that carry the job's mark and do not end; a site ends its own when it hears of the end, which is a little later."""
     found = [pid for name in ("server", "site-1", "site-2") for pid in posix.processes_of_run(f"{job_id}/{name}")]
-    return [process.pid for process in psutil.wait_procs([process for pid in found for process in _process(pid)], timeout=10)[1]]
+    return [process.pid for process in psutil.wait_procs([process for pid in found for process in _process(pid)], timeout=END_SECONDS)[1]]
 
 
 def _process(pid: int) -> list[psutil.Process]:
@@ -205,9 +205,12 @@ def test_a_wire_that_is_silent_for_twenty_seconds_is_left_and_the_result_goes_on
 
 def test_a_trainers_exception_is_heard_by_who_submitted_within_ten_seconds(poc: Path, tmp_path: Path) -> None:
     """The code of the error, the site, and the line of his own code."""
+    gate = Gate(tmp_path / "gate")
     with at_work(poc) as session:
+        job_id = session.submit_job(job_of(tmp_path / "job", f"{gate.line}; {{}}['learning rate']"))
+        gate.open()
         begun = time.monotonic()
-        report = session.monitor_job(session.submit_job(job_of(tmp_path / "job", "{}['learning rate']")), timeout=10.0)
+        report = session.monitor_job(job_id, timeout=END_SECONDS)
         seconds = time.monotonic() - begun
         left = left_of(report.job_id)
 
@@ -230,7 +233,7 @@ def test_a_job_process_that_is_killed_once_is_started_again(poc: Path, tmp_path:
         first.open()
         (process,) = supervisor_of(poc, victim).children()
         process.kill()
-        psutil.wait_procs([process], timeout=10)
+        psutil.wait_procs([process], timeout=END_SECONDS)
         if victim == "server":
             second.open()
         report = session.monitor_job(job_id, timeout=END_SECONDS)

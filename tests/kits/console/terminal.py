@@ -17,7 +17,7 @@ from typing import Self
 
 import pytest
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 50.0
 PROMPT_IS_THERE = "\x1b[?2004h"
 """The line editor switches bracketed paste on when it begins to read."""
 CTRL_C, CTRL_D, TAB, UP, ENTER = "\x03", "\x04", "\t", "\x1b[A", "\r"

@@ -71,7 +71,8 @@ def test_folders_of_jobs_are_found_below_the_upload_folder(tmp_path: Path) -> No
     assert list(files(tmp_path)("none/")) == []
 
 
-def test_the_server_is_asked_for_jobs_and_sites(clinic: Clinic) -> None:
+def test_the_server_is_asked_for_jobs_and_sites(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion, "PATIENCE_SECONDS", 20)
     completer = ConsoleCompleter(sources_of(clinic.session))
 
     assert found("get_job_report ", completer) == [clinic.done]

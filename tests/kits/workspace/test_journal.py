@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -241,16 +242,17 @@ async def test_a_failed_fsync_is_not_tried_again(tmp_path: Path, writer: Writer,
 
 
 async def test_an_append_takes_less_than_a_millisecond_with_its_hop_to_the_writer(tmp_path: Path, writer: Writer) -> None:
-    """The aim is 0.1 ms for 300 bytes; the bound here is wide because other tests share the machine."""
+    """The aim is 0.1 ms for 300 bytes; the bound here is wide, and the median looked at, because other tests share the machine."""
     journal = Journal(tmp_path / "j", writer)
     await journal.append([record(0, 300)])
-    started = time.perf_counter()
+    seconds = []
     for number in range(500):
+        started = time.perf_counter()
         await journal.append([record(number, 300)])
-    each = (time.perf_counter() - started) / 500
+        seconds.append(time.perf_counter() - started)
     await journal.close()
 
-    assert each < 1e-3
+    assert statistics.median(seconds) < 1e-3
 
 
 async def test_a_finished_run_says_so_with_its_failure(tmp_path: Path, writer: Writer) -> None:
