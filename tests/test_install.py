@@ -20,7 +20,7 @@ FOLDERS = ("kernel", "transports", "components", "workflows", "kits")
 
 
 def run(*command: str | Path) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=50)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -41,7 +41,7 @@ def test_the_job_of_the_page_has_no_mistakes(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text, encoding="utf-8")
 
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "sundog.kits.cli", "job", "check", tmp_path], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-P", "-m", "sundog.kits.cli", "job", "check", tmp_path], capture_output=True, text=True, check=False, timeout=100
     )
 
     assert done.returncode == 0, done.stderr

@@ -40,7 +40,7 @@ def installed(tmp_path: Path) -> dict[str, str]:
 
 def run(environment: dict[str, str], *arguments: str | Path) -> str:
     command = [sys.executable, "-P", "-m", "sundog.kits.cli", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from sundog import Session
 from sundog.kits.poc.layout import Poc, write_poc
 from sundog.kits.workspace.posix import lock_holder
 
-pytestmark = pytest.mark.timeout(120)
 REGISTERED_SECONDS = 60.0
 
 

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ..kits.console.terminal import ENTER, Terminal, plain
@@ -15,7 +14,6 @@ from ..kits.console.terminal import ENTER, Terminal, plain
 JOB = Path(__file__).resolve().parents[2] / "examples" / "hello-pt-tb"
 
 
-@pytest.mark.timeout(180)
 def test_from_a_workspace_to_the_curves_of_each_site(tmp_path: Path, marked: Any, nothing_left: Any) -> None:
     """T010, T013, T167: as somebody types it."""
     root = tmp_path / "poc"

@@ -40,7 +40,6 @@ def dial(poc: Path, site: str, *endpoints: str) -> None:
     write_kit(poc / site, msgspec.structs.replace(kit, endpoints=list(endpoints)))
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("transport", [*TRANSPORTS, "zmq+ipc"])
 def test_one_value_in_the_kits_swaps_the_wire_and_the_model_stays(transport: str, poc: Path, tmp_path: Path) -> None:
     """T153, T154 (in clear): also where the wire is a file."""
@@ -60,7 +59,6 @@ def test_one_value_in_the_kits_swaps_the_wire_and_the_model_stays(transport: str
     assert model == sundog.simulate(JOB, sites=2, workspace=tmp_path / "simulation").model_sha256
 
 
-@pytest.mark.timeout(120)
 def test_a_site_whose_first_wire_is_blocked_uses_the_second(poc: Path) -> None:
     """A firewall that swallows what is sent, a port where nobody is: both are passed, on wires of other kinds, and each is logged once."""
     made = write_poc(poc, Poc(sites=2, transport="zmq", fl_port=0, admin_port=0))

@@ -7,8 +7,6 @@ import socket
 import tracemalloc
 from random import Random
 
-import pytest
-
 from sundog.kernel.errors import TransportError
 from sundog.kernel.transport import Connection, ConnectionLost, EndOfConnection, FrameTooLarge, MalformedFrame
 from sundog.transports.address import Address
@@ -66,7 +64,6 @@ async def outcome(connection: Connection) -> tuple[int, type[TransportError]]:
             return received, type(error)
 
 
-@pytest.mark.timeout(60)
 async def test_ten_thousand_mutated_streams_harm_only_their_senders() -> None:
     """T104, in part: a typed error, that peer dropped, others unaffected, nothing allocated ahead of a check."""
     rng = Random(104)
@@ -124,7 +121,6 @@ def mutated_messages(rng: Random, messages: list[bytes]) -> list[bytes]:
     return changed
 
 
-@pytest.mark.timeout(60)
 async def test_ten_thousand_mutated_messages_harm_only_their_senders() -> None:
     """T104, in part: as above, on gRPC; what is below the messages is the library's."""
     rng = Random(104)
@@ -185,7 +181,6 @@ def mutated_parts(rng: Random, messages: list[list[bytes]]) -> list[list[bytes]]
     return changed
 
 
-@pytest.mark.timeout(60)
 async def test_ten_thousand_mutated_zeromq_messages_harm_only_their_senders() -> None:
     """T104, in part: as above, on ZeroMQ; what is below the messages is the library's."""
     rng = Random(104)

@@ -96,7 +96,7 @@ async def test_without_descriptors_a_peer_is_turned_away_and_the_listener_goes_o
             unlucky.setblocking(False)
             with no_descriptors_left():
                 await loop.sock_connect(unlucky, (address.host, address.port))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     with contextlib.suppress(ConnectionResetError):
                         assert await loop.sock_recv(unlucky, 1) == b""
         async with await Tcp().connect(listener.contact) as client, await listener.accept() as server:

@@ -145,7 +145,7 @@ def test_a_waiting_job_is_aborted(clinic_tcp: Federation) -> None:
     job_id = session.submit_job(clinic_tcp.job("hello", mandatory_clients=["site-9"]))
 
     assert session.abort_job(job_id[:8]).job_id == job_id
-    assert session.monitor_job(job_id, timeout=5).status == "FINISHED:ABORTED"
+    assert session.monitor_job(job_id, timeout=20).status == "FINISHED:ABORTED"
 
 
 def test_a_job_that_came_to_its_end_cannot_be_aborted(clinic_tcp: Federation) -> None:

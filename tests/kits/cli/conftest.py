@@ -18,6 +18,6 @@ def sundog(tmp_path: Path) -> Run:
 
     def run(*arguments: str | Path, **options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "sundog.kits.cli", *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False, **options)  # type: ignore[call-overload,no-any-return]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False, **options)  # type: ignore[call-overload,no-any-return]
 
     return run

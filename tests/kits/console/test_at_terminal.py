@@ -18,7 +18,6 @@ from sundog.kits.workspace.posix import lock_holder
 from .conftest import PROGRAM, Clinic
 from .terminal import CTRL_C, CTRL_D, ENTER, TAB, UP, Terminal, plain
 
-pytestmark = pytest.mark.timeout(120)
 Open = Callable[..., Terminal]
 COLOURS = re.compile(r"\x1b\[\d[0-9;]*m")
 

@@ -19,7 +19,7 @@ SCRIPT = "# what there is\nlist_jobs -n hello > jobs.txt\n\nget_job_report nonse
 
 def admin(clinic: Clinic, *words: str, **options: str) -> subprocess.CompletedProcess[str]:
     command = [*PROGRAM, "admin", str(clinic.kit), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def do(clinic: Clinic, *lines: str) -> tuple[int, str, str]:

@@ -22,12 +22,12 @@ async def test_readiness_is_told_with_the_place() -> None:
 
     lifeline.tell_ready("tcp://localhost:8002 tcp://localhost:8003")
 
-    assert starter.wait_ready(5.0) == "tcp://localhost:8002 tcp://localhost:8003"
+    assert starter.wait_ready(20.0) == "tcp://localhost:8002 tcp://localhost:8003"
     starter.close()
     await watched(lifeline)
 
 
-async def watched(lifeline: Lifeline, seconds: float = 5.0) -> bool:
+async def watched(lifeline: Lifeline, seconds: float = 20.0) -> bool:
     """Whether the participant hears that its starter is gone."""
     lost = asyncio.Event()
     lifeline.watch(lost.set)
@@ -64,7 +64,7 @@ async def test_a_participant_that_ends_first_is_noticed() -> None:
     starter, lifeline = pair()
     lifeline._socket.close()
 
-    assert starter.wait_ready(5.0) is None
+    assert starter.wait_ready(20.0) is None
     starter.close()
 
 

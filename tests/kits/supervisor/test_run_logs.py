@@ -30,7 +30,7 @@ class Run:
             file.write(data)
 
     async def read(self, *, follow: bool = True) -> LogPiece:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             piece = await self.logs.read(ReadLog(job_id="r", offset=self.offset, follow=follow))
         self.offset = piece.offset
         return piece

@@ -16,7 +16,7 @@ async def test_a_file_that_comes_and_grows_is_heard(tmp_path: Path) -> None:
     for text in ("first\n", "second\n"):
         with (tmp_path / "log.txt").open("a") as file:
             file.write(text)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await news.wait()
         news.clear()
 

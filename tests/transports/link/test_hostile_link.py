@@ -20,7 +20,6 @@ from .sides import Sides, note
 MIB = 1024 * 1024
 
 
-@pytest.mark.timeout(60)
 async def test_mutated_frames_harm_only_their_sender(sides: Sides) -> None:
     """T104: each is a typed error, that peer is dropped, another link goes on, and memory stays bounded."""
     server, site = await sides.pair()
@@ -46,7 +45,6 @@ async def test_mutated_frames_harm_only_their_sender(sides: Sides) -> None:
     assert peak_bytes < 16 * MIB
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("wire", ["tcp", "grpc", "zmq"])
 async def test_mutated_frames_make_a_server_import_open_and_execute_nothing(wire: str) -> None:
     """T104: a process whose audit hook sees it all, from the first link on."""
@@ -63,7 +61,7 @@ async def test_mutated_frames_make_a_server_import_open_and_execute_nothing(wire
         await connection.close()
 
         connections = await send_all(address, random.Random(104), FRAMES)
-        said, _ = await asyncio.to_thread(server.communicate, timeout=20)
+        said, _ = await asyncio.to_thread(server.communicate, timeout=60)
 
     assert server.returncode == 0
     report = json.loads(said)

@@ -63,7 +63,7 @@ def peer(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
             assert process.returncode == 0
         finally:
             process.kill()
@@ -86,7 +86,6 @@ def transfer(memory: Any, server: subprocess.Popen[str], processes: list[subproc
     return [looked.peak_bytes[process.pid] - had for process, had in zip(processes, before, strict=True)]
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("wire", ["tcp", "grpc", "zmq", "inproc"])
 def test_a_gigabyte_hardly_grows_anybodys_memory(wire: str, memory: Any, payload: Path, target: Path) -> None:
     """T158: between two processes over each wire, and in one over inproc."""
