@@ -123,8 +123,8 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
         trace = "".join(traceback.format_exception(error))[-8000:]
         if isinstance(error, SundogError):
             where = error.where or _user_line(error)
-            return cls(error.code, error.what, where, error.cure, site, component, trace)
-        what = f"{type(error).__name__}: {error}"
+            return cls(error.code, _cut(error.what), where, error.cure, site, component, trace)
+        what = _cut(f"{type(error).__name__}: {error}")
         cure = paragraph(UserCodeError, "Cure")
         return cls(UserCodeError.code, what, _user_line(error), cure, site, component, trace)
 
@@ -160,6 +160,15 @@ def known_errors() -> dict[str, type[SundogError]]:
         if "code" in vars(kind):
             found[kind.code] = kind
     return dict(sorted(found.items()))
+
+
+MAX_WHAT_CHARACTERS = 8000
+"""What an exception says may hold a whole model; a failure must fit into a message."""
+
+
+def _cut(text: str) -> str:
+    over = len(text) - MAX_WHAT_CHARACTERS
+    return text if over <= 0 else f"{text[:MAX_WHAT_CHARACTERS]}… ({over:,} characters more)"
 
 
 _OURS = str(Path(__file__).resolve().parent.parent)

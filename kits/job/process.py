@@ -22,7 +22,7 @@ from ...kernel.context import RunAborted
 from ...kernel.errors import SundogError
 from ...kernel.messages import Message, encode
 from ...transports.stream import StreamConnection
-from ..handover.messages import job_codec
+from ..handover.messages import Abort, Finished, job_codec
 from ..workspace.log import start_job_logging
 from ..workspace.posix import die_with_parent
 from .mailbox import Mailbox
@@ -32,6 +32,8 @@ from .site_job import SiteJob
 log = structlog.get_logger()
 SUPERVISOR_LOST = 71
 """Exit status when the supervisor is gone (sysexits' EX_OSERR)."""
+MESSAGES_WAITING = 64
+"""So many messages may wait for a supervisor that does not read; then job code waits, too."""
 
 
 class ProcessChannel:
@@ -42,15 +44,19 @@ class ProcessChannel:
         self._mailbox = mailbox
         self._loop = asyncio.new_event_loop()
         self._outgoing: asyncio.Queue[tuple[bytes | memoryview, ...] | None] = asyncio.Queue()
+        self._room = threading.Semaphore(MESSAGES_WAITING)
         self._thread = threading.Thread(target=self._run, name="channel", daemon=True)
         self.job: ServerJob | SiteJob | None = None
+        self.is_told_to_end = False
+        """Whether the supervisor has said that the run, or a task, is over."""
 
     def start(self) -> None:
         """Begin to receive."""
         self._thread.start()
 
     def send(self, message: Message, *body: bytes | memoryview) -> None:
-        """Hand a message to the supervisor; from the main thread, never waits."""
+        """Hand a message to the supervisor; from the main thread, which waits while too many wait already."""
+        self._room.acquire()  # the channel's thread gives it back
         self._loop.call_soon_threadsafe(self._outgoing.put_nowait, (encode(message), *body))
 
     def close(self) -> None:
@@ -60,13 +66,18 @@ class ProcessChannel:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._talk())
+        try:
+            self._loop.run_until_complete(self._talk())
+            self._loop.close()
+        except Exception as exc:  # noqa: BLE001  # such as job code that closed every descriptor: nothing can be said any more
+            _leave(str(exc))
 
     async def _talk(self) -> None:
         connection = StreamConnection(self._sock, local="job", peer="supervisor")
         receiving = asyncio.ensure_future(self._receive(connection))
         while (parts := await self._outgoing.get()) is not None:
             await connection.send(*parts)
+            self._room.release()
         receiving.cancel()
         await connection.close()
 
@@ -74,12 +85,17 @@ class ProcessChannel:
         try:
             while True:
                 message, body = job_codec.decode(await connection.receive())
+                self.is_told_to_end |= isinstance(message, Abort | Finished)
                 if self.job is not None:
                     self.job.on_arrival(message)
                     self._mailbox.post(partial(self.job.on, message, bytes(body)))
         except SundogError as exc:
-            log.warning("supervisor_lost", reason=exc.what)
-            os._exit(SUPERVISOR_LOST)  # the main thread may be deep in user code
+            _leave(exc.what)
+
+
+def _leave(why: str) -> NoReturn:
+    log.warning("supervisor_lost", reason=why)
+    os._exit(SUPERVISOR_LOST)  # the main thread may be deep in user code
 
 
 def main(arguments: list[str]) -> int:
@@ -88,9 +104,9 @@ def main(arguments: list[str]) -> int:
     die_with_parent(parent)
     start_job_logging()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which ends us in order
-    signal.signal(signal.SIGTERM, _raise_aborted)
     mailbox = Mailbox()
     channel = ProcessChannel(socket.socket(fileno=descriptor), mailbox)
+    signal.signal(signal.SIGTERM, partial(_on_terminate, channel))
     job: ServerJob | SiteJob = ServerJob(channel, mailbox) if role == "server" else SiteJob(channel, mailbox, may_drive=True)
     channel.job = job
     channel.start()
@@ -100,8 +116,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _raise_aborted(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise RunAborted("SIGTERM")
+def _on_terminate(channel: ProcessChannel, number: int, _frame: FrameType | None) -> None:
+    """The supervisor says why before it sends SIGTERM. From anybody else it is a death like any other, and no decision about the run."""
+    if channel.is_told_to_end:
+        raise RunAborted("SIGTERM")
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def run() -> NoReturn:

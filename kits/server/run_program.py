@@ -38,6 +38,8 @@ from .run_services import RunServices
 from .server_run import ServerRun
 
 log = structlog.get_logger()
+JOB_MESSAGES_WAITING = 16
+"""So many messages of a job process are read ahead; then it has to wait."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class ServerRunProgram:
         self._services = services
         self._journal = journal
         self._effects = Ordered(self._journal_failed)
-        self._from_job: asyncio.Queue[tuple[Message | _JobEnded, bytes]] = asyncio.Queue()
+        self._from_job: asyncio.Queue[tuple[Message | _JobEnded, bytes]] = asyncio.Queue(JOB_MESSAGES_WAITING)
         self._process: JobProcess | None = None
         self._alarms = Alarms()
         self._tasks = Tasks(f"run {run.run}")
@@ -261,11 +263,11 @@ class ServerRunProgram:
         else:
             self._tasks.start(self._process.stop(action.reason, action.grace_seconds))
 
-    def _on_message(self, message: Message, body: memoryview) -> None:
-        self._from_job.put_nowait((message, bytes(body)))
+    async def _on_message(self, message: Message, body: memoryview) -> None:
+        await self._from_job.put((message, bytes(body)))
 
     def _job_ended(self, how: str, last_words: str) -> None:
-        self._from_job.put_nowait((_JobEnded(how, last_words), b""))  # behind all that it said
+        self._tasks.start(self._from_job.put((_JobEnded(how, last_words), b"")))  # behind all that it said
 
     def _start_document(self) -> job.StartDocument:
         self.folder.renew_out()

@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from ...kernel.errors import Failure
-from ...kernel.messages import Payload
+from ...kernel.messages import Payload, split_body
 from ..handover.folders import take
+from ..handover.messages import ResultFor
 from ..workspace.folders import atomic_write, write_plain
 
 
@@ -40,6 +41,14 @@ class Parts:
     inline: bytes | None = None
     state_meta: bytes = b""
     state_inline: bytes | None = None
+
+    @classmethod
+    def of(cls, result: ResultFor, body: bytes) -> Parts:
+        """What came with a result. Raises: MessageError when the body does not hold what it says."""
+        pieces = split_body([payload for payload in (result.payload, result.state) if payload is not None], body)
+        meta, inline = pieces[0] if result.payload is not None else (b"", None)
+        state_meta, state_inline = pieces[-1] if result.state is not None else (b"", None)
+        return cls(meta, inline, state_meta, state_inline)
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
 from ...kernel.errors import Failure, SundogError
@@ -19,15 +17,16 @@ from ...kernel.operator_roles import Launcher, LaunchSpec
 from ...transports.link.link import Link
 from ...transports.link.writer import Writer
 from ..handover import messages as job
-from ..handover.folders import take
 from ..protocol.messages import Grew, Offer, SiteFailed, StartRun, TaskFor
 from ..supervisor.job_process import JobProcess
 from ..supervisor.tasks import Tasks
 from ..workspace import posix
 from ..workspace.folders import RunFolder
 from . import run_events as ev
+from .metrics_news import MetricsNews
 from .outbox import Outbox, Parts
 from .site_run import SiteRun
+from .task_states import TaskStates
 
 log = structlog.get_logger()
 METRICS = "metrics.jsonl"
@@ -62,9 +61,9 @@ class SiteRunProgram:
         self._environment = environment
         self._outbox = Outbox(outbox, folder.out, is_durable=meta.get("durability") != "none")
         self._process: JobProcess | None = None
-        self._has_state = False
-        """Whether the job process that runs now was given the site's state."""
-        self._checkpoint: tuple[str, Payload, bytes, bytes | None] | None = None
+        self._states = TaskStates(self._outbox, folder, services.writer)
+        self._stream = f"stream:{start.run}/{METRICS}"
+        self._metrics = MetricsNews(self._offer_metrics)
         self._tasks = Tasks(f"run {start.run}")
         self.ended = asyncio.Event()
 
@@ -92,36 +91,53 @@ class SiteRunProgram:
         meta, inline = split_body([task.payload], body)[0] if task.payload is not None else (b"", None)
         self.feed(ev.TaskCame(task, meta, inline))
 
-    def _perform(self, actions: list[ev.Action]) -> None:  # noqa: C901  # a table, one entry an action
+    def link_up(self) -> None:
+        """The server is there again."""
+        self._metrics.tell_again()
+        self.feed(ev.LinkUp())
+
+    def _perform(self, actions: list[ev.Action]) -> None:
+        """An action that cannot be done ends this site's part, but keeps none of the others from being done."""
         for action in actions:
-            match action:
-                case ev.Launch():
-                    self._launch()
-                case ev.FetchModel():
-                    self._tasks.start(self._fetch(action.task))
-                case ev.GiveTask():
-                    self._give(action)
-                case ev.Keep():
-                    self._tasks.start(self._keep(action))
-                case ev.MakeOffer():
-                    self._offer(action.task_id)
-                case ev.Forget():
-                    self._forget(action)
-                case ev.Tell():
-                    self._tell(action.message)
-                case ev.Report():
-                    self._services.link().send(action.message)
-                case ev.StopJob():
-                    self._stop(action)
-                case ev.StopTask():
-                    self._stop_task(action)
-                case ev.EndRun():
-                    self._tasks.start(self._end())
+            try:
+                self._act(action)
+            except (SundogError, OSError) as exc:
+                self._give_up(Failure.of(exc, site=self._services.name))
+
+    def _give_up(self, failure: Failure) -> None:
+        log.error("run_broken", run=self.run.run, code=failure.code, error=failure.what, trace=failure.trace)
+        self._services.link().send(SiteFailed(self.run.run, failure))
+        self.over(failure.what)
+
+    def _act(self, action: ev.Action) -> None:  # noqa: C901  # a table, one entry an action
+        match action:
+            case ev.Launch():
+                self._launch()
+            case ev.FetchModel():
+                self._tasks.start(self._fetch(action.task))
+            case ev.GiveTask():
+                self._give(action)
+            case ev.Keep():
+                self._tasks.start(self._keep(action))
+            case ev.MakeOffer():
+                self._offer(action.task_id)
+            case ev.Forget():
+                self._forget(action)
+            case ev.Tell():
+                self._tell(action.message)
+            case ev.Report():
+                self._services.link().send(action.message)
+            case ev.StopJob():
+                self._stop(action)
+            case ev.StopTask():
+                self._stop_task(action)
+            case ev.EndRun():
+                self._tasks.start(self._end())
 
     # --- the job process ----------------------------------------------------------------------------------------
 
     def _launch(self) -> None:
-        self._has_state = False
+        self._states.new_process()
         name = self._services.name
         environment = {**self._environment, posix.RUN_VARIABLE: f"{self.run.run}/{name}"}
         spec = LaunchSpec(self.run.run, "site", name, self.folder.root, environment)
@@ -135,16 +151,16 @@ class SiteRunProgram:
             self.run.run, "site", self._services.name, self._start.sites, self._start.seed, threads, str(self.folder.root)
         )
 
-    def _on_job_message(self, message: Message, body: memoryview) -> None:
+    async def _on_job_message(self, message: Message, body: memoryview) -> None:
         match message:
             case job.Ready():
                 self.feed(ev.JobStarted(message.failure))
             case job.ResultFor():
                 self.feed(ev.JobAnswered(message, bytes(body)))
             case job.Checkpoint():
-                self._tasks.start(self._keep_checkpoint(message, bytes(body)))
+                await self._keep_checkpoint(message, bytes(body))
             case Grew() if message.stream == METRICS:  # the name comes from the job: no other file is anybody's
-                self._offer_metrics(message.size)
+                self._metrics.grew(message.size)
             case _:
                 pass
 
@@ -162,44 +178,20 @@ class SiteRunProgram:
             payload = Payload(payload.meta_bytes, payload.sha256, payload.size_bytes, payload.sha256)
         elif action.inline is not None:
             parts.append(action.inline)
-        state, more = self._state_for(task.task_id)
+        state, more = self._states.of(task.task_id)
         told = TaskFor(
             task.run, task.task_id, task.name, task.workflow, task.step, task.site, task.seed, task.deadline_seconds, payload, state
         )
         self._tell(told, *parts, *more)
 
-    def _state_for(self, task_id: str) -> tuple[Payload | None, list[bytes]]:
-        """The state a task begins with: what it left itself when a process died at it, else the site's current one."""
-        if self._checkpoint is not None and self._checkpoint[0] == task_id:
-            _, payload, meta, inline = self._checkpoint
-            return payload, [meta] if inline is None else [meta, inline]
-        if self._outbox.state is None or self._has_state:
-            return None, []
-        self._has_state = True
-        state = self._outbox.state
-        if state.inline is not None:
-            return state.payload, [state.meta, state.inline]
-        link = self.folder.inbox / f"state.{state.payload.sha256}"
-        link.unlink(missing_ok=True)
-        link.hardlink_to(state.path)
-        return msgspec.structs.replace(state.payload, name=link.name), [state.meta]
-
     async def _keep_checkpoint(self, message: job.Checkpoint, body: bytes) -> None:
-        """Keep what a trainer wants back if its process dies; what cannot be kept costs nothing but that."""
+        """What cannot be kept costs nothing but that."""
         if message.task_id != self.run.working:
             return
-        payload = message.payload
         try:
-            meta, inline = split_body([payload], body)[0]
-            if inline is None:
-                place = self.folder.inbox / f"checkpoint.{message.task_id}"
-                taking = partial(take, self.folder.out, payload.name, place, uid=os.getuid(), size_bytes=payload.size_bytes)
-                await self._services.writer.do(taking)
-                payload = Payload(payload.meta_bytes, payload.sha256, payload.size_bytes, place.name)
+            await self._states.keep(message, body)
         except (SundogError, OSError) as exc:
             log.warning("checkpoint_not_kept", run=self.run.run, task=message.task_id, reason=str(exc))
-            return
-        self._checkpoint = (message.task_id, payload, meta, inline)
 
     # --- results ------------------------------------------------------------------------------------------------
 
@@ -207,7 +199,7 @@ class SiteRunProgram:
         """Keep it; if that cannot be, keep why; if not even that, this site's part is over."""
         result = action.result
         try:
-            parts = _parts(result, action.body)
+            parts = Parts.of(result, action.body)
             put = partial(self._outbox.put, result.task_id, result.payload, result.failure, result.state, parts)
             if self._outbox.needs_disk(result.payload, result.state):
                 await self._services.writer.do(put)
@@ -219,7 +211,7 @@ class SiteRunProgram:
             try:
                 await self._services.writer.do(partial(self._outbox.put, result.task_id, None, failure, None, Parts()))
             except OSError:
-                self._services.link().send(SiteFailed(self.run.run, failure))
+                self._give_up(failure)
                 return
         self.feed(ev.ResultKept(result.task_id))
 
@@ -227,6 +219,7 @@ class SiteRunProgram:
         kept, link = self._outbox.get(task_id), self._services.link()
         if not link.is_up:
             return
+        self._metrics.tell()  # first: with this result the run may come to its end
         if kept.payload is None:
             link.send(Offer(self.run.run, task_id, None, kept.failure))
             return
@@ -262,7 +255,7 @@ class SiteRunProgram:
 
     def _offer_metrics(self, size: int) -> None:
         link = self._services.link()
-        link.transfers.offer(f"stream:{self.run.run}/{METRICS}", self.folder.metrics, size)
+        link.transfers.offer(self._stream, self.folder.metrics, size)
         link.send(Grew(self.run.run, self._services.name, METRICS, size))
 
     # --- the end ------------------------------------------------------------------------------------------------
@@ -281,19 +274,20 @@ class SiteRunProgram:
         asyncio.get_running_loop().call_later(TASK_GRACE_SECONDS, lambda: self.feed(ev.GraceOver(action.task_id)))
 
     async def _end(self) -> None:
+        self._metrics.close()
+        self._withdraw_all()
         self._services.on_end(self.run.run)
         self.ended.set()
         await self._tasks.close()
+
+    def _withdraw_all(self) -> None:
+        transfers = self._services.link().transfers
+        transfers.withdraw(self._stream, self.folder.metrics)
+        for task_id in self._outbox:
+            if (payload := self._outbox.get(task_id).payload) is not None:
+                transfers.withdraw(payload.sha256, self._outbox.result_path(task_id))
 
 
 def _unlink(paths: list[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-def _parts(result: job.ResultFor, body: bytes) -> Parts:
-    """What a job process handed over with a result. Raises: MessageError when the body does not hold what it says."""
-    pieces = split_body([payload for payload in (result.payload, result.state) if payload is not None], body)
-    meta, inline = pieces[0] if result.payload is not None else (b"", None)
-    state_meta, state_inline = pieces[-1] if result.state is not None else (b"", None)
-    return Parts(meta, inline, state_meta, state_inline)

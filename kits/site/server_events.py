@@ -58,7 +58,7 @@ class ServerEvents(DialerHandler):
     def link_up(self, link: Link) -> None:
         self._site.registered()
         for program in list(self._site.runs.values()):
-            program.feed(ev.LinkUp())
+            program.link_up()
 
     def link_down(self, link: Link, reason: str) -> None:
         self._site.answers.waiting.left(lambda _: True)  # nobody hears the answers; nothing else ends

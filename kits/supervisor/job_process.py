@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ import structlog
 from ...kernel.errors import SundogError, TransportError
 from ...kernel.messages import Message, encode
 from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
-from ...kernel.transport import Connection
+from ...kernel.transport import Connection, EndOfConnection
 from ...transports.stream import StreamConnection
 from ..handover.messages import Abort, Start, StartDocument, job_codec
 from ..workspace import posix
@@ -31,7 +31,9 @@ LAST_WORDS_BYTES = 2000
 
 
 class JobProcess:
-    """One job process. `on_message` is called for each message, `on_end(how, last_words)` once, when it is gone.
+    """One job process. `on_message` is awaited for each message, `on_end(how, last_words)` called once, when it is gone.
+
+    While a message is awaited no other is read: a job that says more than its supervisor can take has to wait.
 
     Args:
         launcher: starts it.
@@ -47,7 +49,7 @@ class JobProcess:
         launcher: Launcher,
         spec: LaunchSpec,
         document: Callable[[], StartDocument],
-        on_message: Callable[[Message, memoryview], None],
+        on_message: Callable[[Message, memoryview], Awaitable[None]],
         on_end: Callable[[str, str], None],
     ) -> None:
         self._launcher = launcher
@@ -134,11 +136,12 @@ class JobProcess:
     async def _receive(self, connection: Connection) -> None:
         try:
             while True:
-                self._on_message(*job_codec.decode(await connection.receive()))
-        except TransportError as exc:
-            log.debug("job_channel_ended", run=self._spec.run_id, reason=exc.what)
-        except Exception:  # a process that cannot be understood must not be waited for
-            log.exception("job_channel_broken", run=self._spec.run_id, pid=self.pid)
+                await self._on_message(*job_codec.decode(await connection.receive()))
+        except EndOfConnection:
+            return  # it said goodbye
+        except Exception as exc:  # a process that cannot be heard, or not understood, must not be waited for
+            if not isinstance(exc, TransportError):
+                log.exception("job_channel_broken", run=self._spec.run_id, pid=self.pid)
             if self._handle is not None:
                 self._handle.signal(signal.SIGKILL)
 

@@ -16,7 +16,7 @@ from sundog.kits.handover import messages as job
 from sundog.kits.protocol.records import AnyRecord, ResultReceived, RunFinished, Status
 from sundog.kits.server import run_events as ev
 from sundog.kits.server.run_blobs import RunBlobs
-from sundog.kits.server.run_program import ServerRunProgram
+from sundog.kits.server.run_program import JOB_MESSAGES_WAITING, ServerRunProgram
 from sundog.kits.server.run_services import RunServices
 from sundog.kits.server.server_run import ServerRun
 from sundog.kits.workspace.blobs import BlobStore
@@ -95,6 +95,8 @@ class Made:
         folder = RunFolder(root / "run").create()
         (root / "blobs").mkdir()
         self.finished: list[RunFinished] = []
+        self.is_settled = asyncio.Event()
+        self.is_settled.set()
         self.journal = FullJournal(root / "journal", writer)
         self.journal.room = 10**6 if room is None else room
         services = RunServices(writer, launcher, lambda _: None, self.over, self.settle, lambda _: None, 0.05)
@@ -103,7 +105,7 @@ class Made:
         self.program = ServerRunProgram(services, run, JobMeta(name="j", deploy_map={}), folder, self.journal, blobs)
 
     async def settle(self, run: str) -> None:
-        return
+        await self.is_settled.wait()
 
     async def over(self, run: str, finished: RunFinished) -> None:
         self.finished.append(finished)
@@ -173,7 +175,7 @@ async def test_what_makes_no_sense_ends_the_run_and_not_the_server(tmp_path: Pat
     made.program.begin()
     await launcher.next(job.Start)
 
-    made.program._on_message(job.OpenStep("w", 0, "train", [("t", "site-1", 7)], [], None, "all"), memoryview(b""))
+    await made.program._on_message(job.OpenStep("w", 0, "train", [("t", "site-1", 7)], [], None, "all"), memoryview(b""))
 
     assert (await launcher.next(job.Abort)).reason.startswith("IndexError")
     launcher.leave()
@@ -195,3 +197,22 @@ async def test_an_action_that_cannot_be_done_ends_the_run_and_the_others_are_don
     assert (await launcher.next(job.Abort)).reason
     launcher.leave()
     assert (await made.end()).status == Status.EXECUTION_EXCEPTION
+
+
+async def test_a_job_process_that_says_more_than_can_be_done_has_to_wait(tmp_path: Path, writer: Writer) -> None:
+    """What it says is not piled up in the server's memory; and its end is still seen behind all that it said."""
+    launcher = Silent()
+    made = Made(tmp_path, writer, launcher)
+    made.program.begin()
+    await launcher.next(job.Start)
+    made.is_settled.clear()
+
+    saying = [asyncio.create_task(made.program._on_message(job.Finish(), memoryview(b""))) for _ in range(100)]
+    for _ in range(100):
+        await asyncio.sleep(0)  # turns of the loop
+    waiting = [one for one in saying if not one.done()]
+    made.is_settled.set()
+    launcher.leave()
+
+    assert len(waiting) == 100 - JOB_MESSAGES_WAITING - 1  # one is in hand
+    assert (await made.end()).status == Status.COMPLETED

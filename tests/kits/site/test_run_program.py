@@ -9,10 +9,14 @@ from typing import Any, cast
 
 import pytest
 
+from sundog.kernel.errors import Failure
 from sundog.kernel.messages import Message, Payload
 from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from sundog.kits.handover import messages as job
-from sundog.kits.protocol.messages import Grew, Started, StartRun
+from sundog.kits.protocol.messages import Grew, Offer, SiteFailed, Started, StartRun
+from sundog.kits.site import run_events as ev
+from sundog.kits.site.metrics_news import MetricsNews
+from sundog.kits.site.outbox import Parts
 from sundog.kits.site.run_program import SiteRunProgram, SiteServices
 from sundog.kits.workspace.folders import RunFolder
 from sundog.transports.link import Writer
@@ -38,6 +42,9 @@ class Server:
     def offer(self, key: str, path: Path, _size: int) -> None:
         self.offered[key] = path
 
+    def withdraw(self, key: str, path: Path) -> None:
+        assert self.offered.pop(key, path) == path
+
 
 class Never(Launcher):
     """A job process that is started for ever."""
@@ -57,9 +64,9 @@ class Made:
         services = SiteServices("site-1", writer, Never(), lambda: cast("Link", self.server), lambda _: True, self.ended.append)
         self.program = SiteRunProgram(services, StartRun("r", "token", ["site-1"], 0), {}, self.folder, root / "outbox", {})
 
-    def say(self, message: Message, *body: bytes) -> None:
+    async def say(self, message: Message, *body: bytes) -> None:
         """As the job process does."""
-        self.program._on_job_message(message, memoryview(b"".join(body)))
+        await self.program._on_job_message(message, memoryview(b"".join(body)))
 
 
 @pytest.fixture
@@ -72,7 +79,7 @@ async def made(tmp_path: Path) -> AsyncIterator[Made]:
 
 def state(made: Made) -> tuple[Any, ...]:
     """What the next task would begin with."""
-    return made.program._state_for("t")
+    return made.program._states.of("t")
 
 
 async def test_a_checkpoint_is_kept_for_the_task_in_hand(made: Made) -> None:
@@ -102,8 +109,8 @@ async def test_a_job_gets_no_file_of_the_supervisors_by_a_checkpoint(made: Made,
 
 
 async def test_a_job_can_have_no_other_file_than_its_metrics_offered(made: Made) -> None:
-    made.say(Grew("r", "site-1", "../../startup/fed_client.json", 100))
-    made.say(Grew("r", "site-1", "metrics.jsonl", 7))
+    await made.say(Grew("r", "site-1", "../../startup/fed_client.json", 100))
+    await made.say(Grew("r", "site-1", "metrics.jsonl", 7))
 
     assert made.server.offered == {"stream:r/metrics.jsonl": made.folder.metrics}
     assert made.server.heard == [Grew("r", "site-1", "metrics.jsonl", 7)]
@@ -123,3 +130,65 @@ async def test_a_job_process_without_a_place_to_hand_over_from_ends_the_run(made
     assert said.failure.code == "SD-4102"
     assert "could not be started or served: " in said.failure.what
     assert made.ended == ["r"]
+
+
+async def test_metrics_that_pour_in_are_told_of_as_the_server_can_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first word goes at once; of the ten thousand that follow within the pause, one, with the last size."""
+    told: list[int] = []
+    monkeypatch.setattr("sundog.kits.site.metrics_news.TELL_SECONDS", 0.01)
+    second = asyncio.Event()
+
+    def tell(size: int) -> None:
+        told.append(size)
+        if len(told) > 1:
+            second.set()
+
+    news = MetricsNews(tell)
+
+    for size in range(1, 10_001):
+        news.grew(size)
+
+    assert told == [1]
+    async with asyncio.timeout(20):
+        await second.wait()
+    assert told == [1, 10_000]
+
+
+async def test_metrics_are_told_of_before_a_result_and_again_over_the_next_connection(made: Made) -> None:
+    """A result may end the run; and what was said while the link was down was heard by nobody."""
+    for size in (7, 9):
+        await made.say(Grew("r", "site-1", "metrics.jsonl", size))
+    await made.program._services.writer.do(lambda: made.program._outbox.put("t", None, Failure("SD-4090", "x"), None, Parts()))
+
+    made.program._perform([ev.MakeOffer("t")])
+    made.program.link_up()
+
+    sizes = [said.size if isinstance(said, Grew) else type(said) for said in made.server.heard]
+    assert sizes == [7, 9, Offer, 9]
+
+
+async def test_what_cannot_be_done_ends_this_sites_part_and_is_said(made: Made) -> None:
+    """Here: the result vanished from the outbox."""
+    kept = made.program._outbox.put("t", Payload(1, "ab" * 32, 3), None, None, Parts(b"m", b"123"))
+    assert kept.payload is not None
+    made.program._outbox._inline.clear()
+    made.program._outbox.result_path("t").unlink()
+
+    made.program._perform([ev.MakeOffer("t"), ev.Report(Started("r"))])
+
+    failed, started = made.server.heard
+    assert isinstance(failed, SiteFailed)
+    assert "No such file" in failed.failure.what
+    assert isinstance(started, Started)
+    assert made.program.run.is_ending
+
+
+async def test_a_run_that_has_ended_offers_nothing(made: Made) -> None:
+    await made.say(Grew("r", "site-1", "metrics.jsonl", 7))
+    made.program._outbox.put("t", Payload(1, "ab" * 32, 100_000), None, None, Parts(b"m", b"not read"))
+    made.program._perform([ev.MakeOffer("t")])
+    assert len(made.server.offered) == 2
+
+    await made.program._end()
+
+    assert made.server.offered == {}

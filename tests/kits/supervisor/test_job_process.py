@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -13,16 +14,19 @@ import pytest
 
 from sundog.components.launchers.process import ProcessLauncher
 from sundog.kernel.errors import Failure
-from sundog.kernel.messages import Message
+from sundog.kernel.messages import Message, encode
 from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.transport import Connection, Frame
 from sundog.kits.handover import messages as say
+from sundog.kits.job.mailbox import Mailbox
 from sundog.kits.job.payloads import Sender
-from sundog.kits.job.process import SUPERVISOR_LOST
+from sundog.kits.job.process import MESSAGES_WAITING, SUPERVISOR_LOST, ProcessChannel
 from sundog.kits.protocol.messages import Grew, TaskFor
 from sundog.kits.supervisor import job_process
 from sundog.kits.supervisor.job_process import JobProcess
 from sundog.kits.workspace import posix
+from sundog.transports.stream import StreamConnection
 
 from ..job.desk import write_app
 
@@ -46,6 +50,10 @@ class Trainer(Executor):
     def leave(self, ctx):
         sys.stdout.flush()
         os._exit(3)
+
+    def close_all(self, ctx):
+        os.closerange(3, 1000)
+        threading.Event().wait()
 
     def polite(self, ctx):
         self.wait(ctx, ctx.abort.check)
@@ -78,7 +86,7 @@ class Watched:
     """A job process and what became of it."""
 
     def __init__(self, folder: Path, launcher: Launcher | None = None, code: str = CODE) -> None:
-        tasks = ["train", "kill", "leave", "polite", "deaf"]
+        tasks = ["train", "kill", "leave", "polite", "deaf", "close_all"]
         write_app(folder, "site", {"executors": [{"tasks": tasks, "executor": {"path": "trainer_h11.Trainer"}}]}, {"trainer_h11.py": code})
         self.folder = folder
         self.mark = f"{RUN}-{folder.name}"
@@ -89,7 +97,7 @@ class Watched:
         self.process = JobProcess(launcher or ProcessLauncher(), spec, lambda: document, self.hear, lambda *how: self.ended.set_result(how))
         self.running = asyncio.create_task(self.process.run())
 
-    def hear(self, message: Message, _body: memoryview) -> None:
+    async def hear(self, message: Message, _body: memoryview) -> None:
         self.heard.put_nowait(message)
 
     async def next(self) -> Message:
@@ -140,6 +148,80 @@ async def test_an_exit_status_is_told(watched: Watched) -> None:
     watched.give("leave")
 
     assert (await watched.end())[0] == "exit status 3"
+
+
+async def test_sigterm_that_nobody_explained_is_a_death(watched: Watched) -> None:
+    """Only the supervisor, which says why first, decides about a run: see the polite one below. Here it is an operator, or the system."""
+    watched.give("polite")
+    await watched.is_at_work()
+
+    psutil.Process(watched.process.pid).terminate()
+
+    assert (await watched.end())[0] == "killed by signal 15 (SIGTERM)"
+    assert watched.heard.empty()
+
+
+async def test_one_that_closed_its_channel_is_not_waited_for(watched: Watched) -> None:
+    """Job code may close every descriptor, as programs do that become daemons: nothing would ever be heard of it."""
+    watched.give("close_all")
+
+    assert (await watched.end())[0] in (f"exit status {SUPERVISOR_LOST}", "killed by signal 9 (SIGKILL)")
+
+
+class Chatter(Launcher, JobHandle, Connection):
+    """A job that always has more to say."""
+
+    def __init__(self) -> None:
+        self.pid, self.channel, self.said = 0, self, 0
+        self.local, self.peer = "supervisor", "chatter"
+
+    async def launch(self, spec: LaunchSpec) -> JobHandle:
+        return self
+
+    async def wait(self) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    def signal(self, number: int) -> None: ...
+    async def send(self, *parts: Frame) -> None: ...
+    async def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+    async def receive(self) -> Frame:
+        self.said += 1
+        return encode(Grew(RUN, "site-1", "metrics.jsonl", self.said))
+
+
+async def test_no_more_is_read_of_a_job_than_its_supervisor_can_take(tmp_path: Path) -> None:
+    class Slow(Watched):
+        async def hear(self, message: Message, _body: memoryview) -> None:
+            await super().hear(message, _body)
+            await asyncio.Event().wait()
+
+    chatter = Chatter()
+    watched = Slow(tmp_path, chatter)
+    await watched.next()
+    for _ in range(100):
+        await asyncio.sleep(0)  # turns of the loop
+
+    assert chatter.said == 1
+    watched.running.cancel()
+
+
+def test_job_code_waits_when_its_supervisor_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one message more than may wait would have it wait; when they are on their way there is room again."""
+    monkeypatch.setattr(StreamConnection, "linger_seconds", 0.01)
+    ours, theirs = socket.socketpair()
+    channel = ProcessChannel(theirs, Mailbox())
+    with ours:
+        for size in range(MESSAGES_WAITING):
+            channel.send(Grew(RUN, "site-1", "metrics.jsonl", size))
+        assert not channel._room.acquire(blocking=False)
+
+        channel.start()
+        assert channel._room.acquire(timeout=20), "waited 20 s for room"
+        channel._room.release()
+        channel.close()
 
 
 async def test_an_abort_is_seen_by_a_trainer_that_looks_and_it_tidies_up(watched: Watched) -> None:
@@ -240,7 +322,7 @@ async def test_one_that_cannot_be_started_has_ended(tmp_path: Path) -> None:
 
 async def test_one_whose_words_make_no_sense_is_ended(tmp_path: Path) -> None:
     class Deaf(Watched):
-        def hear(self, message: Message, _body: memoryview) -> None:
+        async def hear(self, message: Message, _body: memoryview) -> None:
             raise KeyError(message)
 
     assert (await Deaf(tmp_path).end())[0] == "killed by signal 9 (SIGKILL)"
