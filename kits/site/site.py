@@ -11,7 +11,7 @@ from typing import Any, Self
 import structlog
 
 from ...components.access.by_role import CommandsByRole
-from ...kernel.errors import Failure, JobError, SundogError
+from ...kernel.errors import DaemonError, Failure, JobError
 from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
 from ...transports.link import Dialer, Identity, Intake, Link, Timers, Writer
 from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Started, StartRun, Sync
@@ -38,6 +38,17 @@ class NotDeployed(JobError):
     """
 
     code = "SD-4203"
+
+
+class TermNotKept(DaemonError):
+    """A site cannot write down the term of a server that has let it in, so it does nothing under it.
+
+    Cause: the disk of its workspace is full, its state/ is gone, or may not be written.
+
+    Cure: mend what the message names; the site connects again by itself.
+    """
+
+    code = "SD-5051"
 
 
 class Site:
@@ -120,8 +131,16 @@ class Site:
         return int(path.read_text()) if path.exists() else 0
 
     def registered(self) -> None:
-        """A server has let this site in: remember its term before anything is done under it."""
-        atomic_write(self.workspace.state / "term", str(self._dialer.term_seen).encode())
+        """A server has let this site in: remember its term before anything is done under it.
+
+        Raises:
+            TermNotKept: it cannot be written; the site goes on trying.
+        """
+        try:
+            if self._term_seen() != self._dialer.term_seen:
+                atomic_write(self.workspace.state / "term", str(self._dialer.term_seen).encode())
+        except OSError as exc:
+            raise TermNotKept(exc.strerror or str(exc), where=str(self.workspace.state)) from exc
         log.info("registered", server=self.link.peer.name, term=self._dialer.term_seen)
         self._tell_what_runs()
 
@@ -135,8 +154,8 @@ class Site:
         """Could the job run here now?"""
         try:
             token = self._resources.check(message.run, message.spec)
-        except SundogError as exc:
-            self.link.send(Checked(message.run, "", exc.what))
+        except Exception as exc:  # noqa: BLE001  # a resource manager is the operator's; the server waits for an answer
+            self.link.send(Checked(message.run, "", Failure.of(exc).what))
         else:
             self.link.send(Checked(message.run, token))
 
@@ -172,22 +191,26 @@ class Site:
         if message.run in self.runs:
             return
         try:
-            if message.run not in self._deployed:
-                raise NotDeployed("its app is not here", where=message.run)
-            allocated = self._resources.allocate(message.token)
-        except SundogError as exc:
+            program = self._new_run(message)
+        except Exception as exc:  # noqa: BLE001  # of the disk, or of a resource manager, which is the operator's
+            self._resources.free(message.token)
             self.link.send(Started(message.run, Failure.of(exc, site=self.kit.name)))
             return
-        self._tokens[message.run] = message.token
+        self.runs[message.run], self._tokens[message.run] = program, message.token
+        program.begin()
+
+    def _new_run(self, message: StartRun) -> SiteRunProgram:
+        if message.run not in self._deployed:
+            raise NotDeployed("its app is not here", where=message.run)
         self._stop_deploying(message.run)
         meta = self._deployed.pop(message.run)
+        allocated = self._resources.allocate(message.token)
         environment = {**posix.thread_environment(int(meta.get("threads", 1))), **self._resources.environment(allocated)}
         services = SiteServices(
             self.kit.name, self.writer, self._launcher, lambda: self.link, lambda term: term >= self._dialer.term_seen, self._run_ended
         )
         folder, outbox = self.workspace.run(message.run), self.workspace.outbox / message.run
-        program = self.runs[message.run] = SiteRunProgram(services, message, meta, folder, outbox, environment)
-        program.begin()
+        return SiteRunProgram(services, message, meta, folder, outbox, environment)
 
     def _run_ended(self, run: str) -> None:
         self.runs.pop(run, None)

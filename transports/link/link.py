@@ -67,7 +67,7 @@ class Handler(Protocol):
     """The messages it understands, a union of Message classes; a peer that says anything else is dropped."""
 
     def link_up(self, link: Link) -> None:
-        """HELLO is through; say Sync now. Nothing that was said before is remembered."""
+        """HELLO is through; say Sync now. Nothing that was said before is remembered. What it raises drops the connection."""
 
     def message(self, link: Link, message: Message, body: memoryview) -> None:
         """A message that is not the link's own business. A SundogError raised here drops this peer's connection."""
@@ -190,8 +190,10 @@ class Link:
         _log.info("link up", peer=str(self.peer), instance=self.peer.instance, address=connection.peer)
         ended: SundogError = LinkStopped("the link was stopped", where=connection.peer)
         try:
-            self._handler.link_up(self)
+            self._opened()
             ended = await carrier.run()
+        except SundogError as error:  # of a handler that cannot use the link; a dialer tries again
+            ended = error
         finally:
             carrier.drop(ended)
             if self._carrier is carrier:
@@ -215,6 +217,15 @@ class Link:
         self.end(reason)
         if self._carrier is not None:
             await self._carrier.leave(encode(Bye(reason)))
+
+    def _opened(self) -> None:
+        try:
+            self._handler.link_up(self)
+        except SundogError:
+            raise
+        except Exception as error:
+            _log.exception("a new link made its handler fail", peer=str(self.peer))
+            raise BrokenHandler(f"the link to {self.peer}: {error!r}") from error
 
     def _take(self, frame: Frame) -> None:
         message: Message | None = None

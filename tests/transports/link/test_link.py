@@ -133,6 +133,26 @@ async def test_a_mistake_in_a_handler_drops_the_peer_and_not_the_program(sides: 
     assert "[SD-2117] AbortRun from site site-1: KeyError" in await sides.server.downs.get()
 
 
+@pytest.mark.parametrize("error", [OSError("No space left on device"), MessageError("it cannot be remembered")], ids=["any", "of ours"])
+async def test_a_handler_that_cannot_use_a_new_link_drops_it_and_the_dialer_tries_again(sides: Sides, error: Exception) -> None:
+    """A site whose disk is full for a moment must not be deaf for ever after."""
+    dialer, owner = sides.dialer(await sides.listen())
+
+    def fail(_: Link) -> None:
+        owner.on_up = lambda _: None
+        raise error
+
+    owner.on_up = fail
+    sides.run(dialer)
+    async with asyncio.timeout(20):
+        assert str(error) in await owner.downs.get()
+        await sides.back_off()
+        for _ in range(2):
+            await owner.ups.get()
+
+    assert dialer.link.is_up
+
+
 class Gate(Connection):
     """Takes frames only when it is open, and never receives."""
 

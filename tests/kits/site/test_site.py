@@ -1,0 +1,109 @@
+"""A site as a whole: what does it do when its disk or its operator's parts fail?"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sundog.components.launchers.process import ProcessLauncher
+from sundog.components.resources.counted import ListResourceManager
+from sundog.components.schedulers.fifo import FifoScheduler
+from sundog.kits.server.server import Server
+from sundog.kits.site.site import Site, TermNotKept
+from sundog.kits.workspace.folders import Workspace
+from sundog.kits.workspace.kit import ServerKit, SiteKit
+
+from ...e2e.jobs import JobFolder
+
+
+class Resources(ListResourceManager):
+    """One GPU; and it may break."""
+
+    error: Exception | None = None
+
+    def check(self, job_id: str, spec: Mapping[str, Any]) -> str:
+        if self.error is not None:
+            raise self.error
+        return super().check(job_id, {"gpu": 1})
+
+
+class Pair:
+    """A server and its one site."""
+
+    def __init__(self, root: Path) -> None:
+        for name in ("server", "site-1"):
+            (root / name / "startup").mkdir(parents=True)
+        address = f"inproc://pair-{id(self)}"
+        kit = ServerKit(project="clinic", listen=address, admin_listen=address)
+        self.server = Server(Workspace(root / "server").create(), kit, launcher=ProcessLauncher(), scheduler=FifoScheduler())
+        self.resources = Resources({"gpu": [0]})
+        site = SiteKit(project="clinic", name="site-1", endpoints=[address])
+        self.site = Site(Workspace(root / "site-1").create(), site, launcher=ProcessLauncher(), resources=self.resources)
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    pair = Pair(tmp_path)
+    async with pair.server, pair.site:
+        async with asyncio.timeout(20):
+            await pair.server.wait_for_sites(1)
+        yield pair
+
+
+async def test_a_run_that_a_sites_disk_has_no_room_for_fails_with_the_reason_and_holds_no_gpu(pair: Pair, tmp_path: Path) -> None:
+    outbox = pair.site.workspace.outbox
+    outbox.rmdir()
+    outbox.write_text("in the way")
+
+    job = await pair.server.jobs.take_in(JobFolder(tmp_path / "job").write())
+    async with asyncio.timeout(40):
+        await pair.server.jobs.wait_until(lambda: pair.server.jobs.table.find(job.id).status.is_end)
+
+    failure = pair.server.jobs.report(pair.server.jobs.table.find(job.id)).failure
+    assert failure is not None
+    assert failure.site == "site-1"
+    assert "Not a directory" in failure.what or "File exists" in failure.what
+    assert pair.site.runs == {}
+    assert pair.resources.check("another", {})
+
+
+async def test_a_resource_manager_that_breaks_is_an_answer_and_costs_no_link(pair: Pair, tmp_path: Path) -> None:
+    pair.resources.error = ValueError("no driver")
+    before = pair.server.sites()["site-1"]
+
+    job = await pair.server.jobs.take_in(JobFolder(tmp_path / "job").write())
+    async with asyncio.timeout(40):
+        await pair.server.jobs.wait_until(lambda: "ValueError: no driver" in pair.server.jobs.table.find(job.id).waits_for)
+
+    assert pair.server.sites()["site-1"] is before
+    assert before.is_up
+
+
+async def test_a_site_that_cannot_remember_its_servers_term_comes_back_when_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(tmp_path)
+    state, registered = pair.site.workspace.state, pair.site.registered
+    outcomes: asyncio.Queue[str] = asyncio.Queue()
+
+    def watched() -> None:
+        try:
+            registered()
+        except TermNotKept as exc:
+            outcomes.put_nowait(exc.what)
+            raise
+        outcomes.put_nowait("registered")
+
+    monkeypatch.setattr(pair.site, "registered", watched)
+    async with pair.server, pair.site, asyncio.timeout(40):
+        shutil.rmtree(state)
+        assert await outcomes.get() == "No such file or directory"
+        state.mkdir()
+        while await outcomes.get() != "registered":
+            continue
+
+        assert (state / "term").read_text() == str(pair.server.term)
+        assert pair.site.link.is_up
