@@ -127,7 +127,11 @@ class Tracker(ABC):
 
     @abstractmethod
     def open(self, folder: Path) -> None:
-        """Begin to write under the server's run folder."""
+        """Begin to write under the server's run folder.
+
+        Also when the job process that did before has died: then all metrics of the run are given once more, in this
+        process, so what that one wrote must be replaced.
+        """
 
     @abstractmethod
     def write(self, metric: Metric) -> None:

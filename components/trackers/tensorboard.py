@@ -15,6 +15,10 @@ from typing import Any
 from ...kernel.errors import ComponentError
 from ...kernel.operator_roles import Metric, Tracker
 
+_PREFIX = "events.out.tfevents."
+_OURS = ".sundog"
+"""How our files end, so that those which the job's own code writes beside them are left alone."""
+
 
 class TensorBoardMissing(ComponentError):
     """Metrics should go to TensorBoard files, and tensorboard is not installed here.
@@ -54,13 +58,15 @@ class TBAnalyticsReceiver(Tracker):
         self._files: dict[str, Any] = {}
 
     def open(self, folder: Path) -> None:
-        """Begin to write under the run's folder.
+        """Begin to write under the run's folder, anew: all metrics are given again, so what a process that died had written goes.
 
         Raises:
             TensorBoardMissing: the library is not installed.
         """
         self._encode = _encoder()
         self._root = folder / self.tb_folder
+        for old in self._root.glob(f"*/{_PREFIX}*{_OURS}"):
+            old.unlink()
 
     def write(self, metric: Metric) -> None:
         """Take one metric.
@@ -92,7 +98,7 @@ class TBAnalyticsReceiver(Tracker):
             raise SiteNotAFolder(f"wanted a plain name, got {site!r}")
         folder = self._root / site
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"  # a restarted server begins a new one
+        name = f"{_PREFIX}{time.time_ns()}.{socket.gethostname()}{_OURS}"
         file = RecordWriter((folder / name).open("xb", buffering=0))  # a record is one write, and visible at once
         file.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
         return file

@@ -15,7 +15,11 @@ log = structlog.get_logger()
 
 
 class ReceivedMetrics:
-    """Reads what is new in each site's metrics file and hands it on. A tracker that raises is left out from then on."""
+    """Reads what is new in each site's metrics file and hands it on. A tracker that raises is left out from then on.
+
+    The files are the truth and what trackers write is derived: a job process that takes another one's place reads from the
+    beginning, into trackers that begin anew. So each point is there once, wherever the one before died.
+    """
 
     def __init__(self, context: Context, trackers: Sequence[Tracker], sites: Sequence[str]) -> None:
         self._context = context

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 TERM_SECONDS = 3.0
 """Between SIGTERM and SIGKILL."""
 LAST_MESSAGES_SECONDS = 5.0
+LEAVE_SECONDS = 2.0
+"""For a process whose channel is gone to end by itself."""
 SWEEPS = 2
 """A process may fork while it is looked for."""
 LAST_WORDS_BYTES = 2000
@@ -60,12 +62,13 @@ class JobProcess:
         self._outgoing: asyncio.Queue[tuple[bytes | memoryview, ...]] = asyncio.Queue()
         self._ended = asyncio.Event()
         self._handle: JobHandle | None = None
+        self._why_killed = ""
         self.pid = 0
 
     async def run(self) -> None:
         """Start it and serve it until it has ended; then everything it started is gone too."""
         try:
-            how = await self._live()
+            how = "; ".join(filter(None, (await self._live(), self._why_killed)))
         except Exception as exc:
             log.exception("job_process_lost", run=self._spec.run_id, pid=self.pid)
             how = f"it could not be started or served: {exc}"
@@ -83,9 +86,10 @@ class JobProcess:
         self._alive[self.pid] = handle
         log.info("job_process_started", run=self._spec.run_id, pid=handle.pid)
         connection = _connection(handle.channel)
-        talking = [asyncio.create_task(self._send(connection, start)), asyncio.create_task(self._receive(connection))]
+        exiting = asyncio.ensure_future(handle.wait())
+        talking = [asyncio.create_task(self._send(connection, start)), asyncio.create_task(self._receive(connection, exiting))]
         try:
-            how = await handle.wait()
+            how = await exiting
             await self._sweep()  # first: what it forked may hold the channel open
             await asyncio.wait(talking[1:], timeout=LAST_MESSAGES_SECONDS)  # what it said last is still in the channel
         finally:
@@ -133,17 +137,22 @@ class JobProcess:
         except SundogError:
             return  # its end is seen by `wait`
 
-    async def _receive(self, connection: Connection) -> None:
+    async def _receive(self, connection: Connection, exiting: asyncio.Future[str]) -> None:
+        """Hear it until it has said goodbye. One that cannot be heard any more, or not understood, is not waited for."""
         try:
             while True:
                 await self._on_message(*job_codec.decode(await connection.receive()))
         except EndOfConnection:
-            return  # it said goodbye
-        except Exception as exc:  # a process that cannot be heard, or not understood, must not be waited for
-            if not isinstance(exc, TransportError):
-                log.exception("job_channel_broken", run=self._spec.run_id, pid=self.pid)
-            if self._handle is not None:
-                self._handle.signal(signal.SIGKILL)
+            return
+        except TransportError:
+            await asyncio.wait([exiting], timeout=LEAVE_SECONDS)  # most often it has died
+            why = "because it had closed its channel to the supervisor"
+        except Exception as exc:
+            log.exception("job_channel_broken", run=self._spec.run_id, pid=self.pid)
+            why = f"because what it said made no sense: {exc}"
+        if self._handle is not None and not exiting.done():
+            self._why_killed = why
+            self._handle.signal(signal.SIGKILL)
 
     async def _sweep(self) -> None:
         """End what it started and left behind: the rest of its group, then whatever carries the run's mark."""

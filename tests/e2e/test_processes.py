@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sundog.components.launchers.process import ProcessLauncher
 from sundog.components.resources.unlimited import AlwaysYes
@@ -198,6 +199,34 @@ class Killer:
     assert report.status == COMPLETED, report
     assert [done.round for done in report.rounds] == [0, 1, 2]
     assert [step for step, _ in executed(federation, job_id)] == ["0", "1", "2"]
+
+
+async def test_each_metric_is_in_tensorboards_files_once_though_a_process_died(federation: Federation, tmp_path: Path) -> None:
+    job = trainer(tmp_path / "job", "ctx.metrics.add_scalar('loss', task.step)", rounds=3)
+    job.code += """
+from sundog import observe
+
+class Killer:
+    @observe
+    def metric_logged(self, step):
+        self.read = step
+
+    @observe
+    def before_commit(self, step):
+        if step == 2 and self.read and once("killed"):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+    job.server["components"] += [{"id": "killer", **custom("Killer")}, {"id": "tracker", "name": "TBAnalyticsReceiver"}]
+
+    job_id = await federation.submit(job)
+    report = await federation.end(job_id)
+
+    assert report.status == COMPLETED, report
+    run = federation.root / "server" / "runs" / job_id
+    assert (run / "killed").exists()
+    events = EventAccumulator(str(run / "tb_events" / "site-1"))
+    events.Reload()
+    assert [(point.step, point.value) for point in events.Scalars("loss")] == [(0, 0.0), (1, 1.0), (2, 2.0)]
 
 
 async def test_a_server_job_that_cannot_live_ends_the_run(federation: Federation, tmp_path: Path) -> None:

@@ -52,14 +52,17 @@ def test_scalars_and_texts_are_there_too(tmp_path: Path) -> None:
     assert found.SummaryMetadata("note").plugin_data.plugin_name == "text"
 
 
-def test_a_second_opening_adds_a_file(tmp_path: Path) -> None:
-    for step in (0, 1):
+def test_a_second_opening_begins_anew_and_leaves_what_is_not_ours(tmp_path: Path) -> None:
+    """A job process that takes another one's place is given all metrics again: each point is there once."""
+    for value in (0.5, 0.75):
         tracker = TBAnalyticsReceiver()
         tracker.open(tmp_path)
-        tracker.write(Metric("site-1", "scalar", "loss", 0.5, step, 1.0))
+        tracker.write(Metric("site-1", "scalar", "loss", value, 0, 1.0))
         tracker.close()
+        (tmp_path / "tb_events" / "site-1" / "events.out.tfevents.1.host.2.3").touch()
 
-    assert [event.step for event in written(tmp_path).Scalars("loss")] == [0, 1]
+    assert [event.value for event in written(tmp_path).Scalars("loss")] == [0.75]
+    assert len(list((tmp_path / "tb_events" / "site-1").iterdir())) == 2
 
 
 @pytest.mark.parametrize("site", ["../site", "a/b", "", ".."])
