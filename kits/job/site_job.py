@@ -46,6 +46,17 @@ class NoExecutor(JobError):
     code = "SD-4104"
 
 
+class NotAResult(JobError):
+    """An executor answered a task with something that is no Shareable.
+
+    Cause: a missing `return`, or one that gives the bare tensors.
+
+    Cure: return Shareable(Kind.WEIGHTS, {name: array, …}, {"num_examples": …}).
+    """
+
+    code = "SD-4108"
+
+
 class SiteJob:
     """One run at a site, in its job process (or beside others, in the simulator)."""
 
@@ -175,7 +186,9 @@ class SiteJob:
                 with entered(context):
                     self._begin(executor)
                     context.notify("before_task_execution", task=task, ctx=context)
-                    result = executor.execute(task, context)
+                    result: object = executor.execute(task, context)
+                if not isinstance(result, Shareable):
+                    raise NotAResult(f"wanted a Shareable, got {type(result).__name__}", where=f"{type(executor).__name__}.execute")
                 self._finish(message, task, context, result)
             except JOB_CODE_ENDED as exc:  # the user's code
                 self._hand = self._hand or (message, Task(message.name), self.context)

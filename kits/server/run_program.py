@@ -26,6 +26,7 @@ from ..protocol.records import OpenTask, RunFinished
 from ..supervisor.alarms import Alarms
 from ..supervisor.effects import Ordered
 from ..supervisor.job_process import JobProcess
+from ..supervisor.storage import own_failure
 from ..supervisor.tasks import Tasks
 from ..workspace import posix
 from ..workspace.folders import RunFolder
@@ -124,7 +125,7 @@ class ServerRunProgram:
             try:
                 await self._on_job_message(message, body)
             except Exception as exc:  # noqa: BLE001  # whatever it is: a run must come to an end
-                self._fail(Failure.of(exc, site="server"))
+                self._fail(own_failure(exc, "server"))
 
     async def _on_job_message(self, message: Message, body: bytes) -> None:
         match message:
@@ -193,7 +194,7 @@ class ServerRunProgram:
             try:
                 self._act(action)
             except (SundogError, OSError) as exc:
-                self._fail(Failure.of(exc, site="server"))
+                self._fail(own_failure(exc, "server"))
 
     def _act(self, action: ev.Action) -> None:
         match action:
@@ -244,7 +245,7 @@ class ServerRunProgram:
                 link = self._services.link_of(action.site)
                 first = await self.blobs.receive(link, payload, action.inline)
         except Exception as exc:  # noqa: BLE001  # whatever it is, the task must come to an end
-            failure = Failure.of(exc, site=action.site)
+            failure = own_failure(exc, action.site if isinstance(exc, SundogError) else "server")
             log.warning("result_not_received", run=self.run.run, site=action.site, error=failure.what, code=failure.code)
             is_lost_for_now = isinstance(exc, LinkClosed)
             self.feed(ev.ReceiveFailed(action.offer.task_id, None if is_lost_for_now else failure, time.time()))

@@ -26,7 +26,7 @@ from ..workspace.blobs import BlobStore
 from ..workspace.folders import Workspace, atomic_write
 from ..workspace.job_folder import JobFolder
 from ..workspace.job_state import Job, JobTable
-from ..workspace.journal import Journal
+from ..workspace.journal import Ballast, Journal
 from ..workspace.kit import ServerKit
 from .commands import Commands
 from .dispatch import Dispatched, Dispatcher
@@ -94,7 +94,8 @@ class Server:
         """
         self._undo.enter_context(posix.WorkspaceLock(self.workspace.lock))
         self.writer = await self._undo.enter_async_context(Writer())
-        table = JobTable(Journal(self.workspace.project_journal, self.writer, durability=self.kit.durability))
+        ballast = None if self.kit.durability == "none" else Ballast(self.workspace.ballast)
+        table = JobTable(Journal(self.workspace.project_journal, self.writer, durability=self.kit.durability, ballast=ballast))
         self.jobs = Jobs(self.workspace, self.kit, table, self.runs)
         self.term = self._next_term()
         identity = Identity(self.kit.project, "server", self.kit.name)

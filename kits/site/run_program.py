@@ -19,6 +19,7 @@ from ...transports.link.writer import Writer
 from ..handover import messages as job
 from ..protocol.messages import Grew, Offer, SiteFailed, StartRun, TaskFor
 from ..supervisor.job_process import JobProcess
+from ..supervisor.storage import own_failure
 from ..supervisor.tasks import Tasks
 from ..workspace import posix
 from ..workspace.folders import RunFolder
@@ -102,7 +103,7 @@ class SiteRunProgram:
             try:
                 self._act(action)
             except (SundogError, OSError) as exc:
-                self._give_up(Failure.of(exc, site=self._services.name))
+                self._give_up(own_failure(exc, self._services.name))
 
     def _give_up(self, failure: Failure) -> None:
         log.error("run_broken", run=self.run.run, code=failure.code, error=failure.what, trace=failure.trace)
@@ -206,7 +207,7 @@ class SiteRunProgram:
             else:
                 put()
         except (SundogError, OSError) as exc:
-            failure = Failure.of(exc, site=self._services.name)
+            failure = own_failure(exc, self._services.name)
             log.warning("result_not_kept", run=self.run.run, task=result.task_id, code=failure.code, error=failure.what)
             try:
                 await self._services.writer.do(partial(self._outbox.put, result.task_id, None, failure, None, Parts()))
@@ -249,7 +250,7 @@ class SiteRunProgram:
             link = self._services.link()
             await link.transfers.fetch(payload.sha256, payload.size_bytes, self.folder.inbox / payload.sha256)
         except (SundogError, OSError) as exc:
-            self.feed(ev.ModelFailed(task.task_id, Failure.of(exc, site=self._services.name)))
+            self.feed(ev.ModelFailed(task.task_id, own_failure(exc, self._services.name)))
             return
         self.feed(ev.ModelHere(task.task_id))
 

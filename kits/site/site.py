@@ -11,11 +11,12 @@ from typing import Any, Self
 import structlog
 
 from ...components.access.by_role import CommandsByRole
-from ...kernel.errors import DaemonError, Failure, JobError
+from ...kernel.errors import Failure, JobError
 from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
 from ...transports.link import Dialer, Identity, Intake, Link, Timers, Writer
 from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Started, StartRun, Sync
 from ..supervisor.run_logs import RunLogs
+from ..supervisor.storage import StorageFailed, own_failure
 from ..supervisor.tasks import Tasks
 from ..supervisor.travel import fetch_folder
 from ..workspace import posix
@@ -38,17 +39,6 @@ class NotDeployed(JobError):
     """
 
     code = "SD-4203"
-
-
-class TermNotKept(DaemonError):
-    """A site cannot write down the term of a server that has let it in, so it does nothing under it.
-
-    Cause: the disk of its workspace is full, its state/ is gone, or may not be written.
-
-    Cure: mend what the message names; the site connects again by itself.
-    """
-
-    code = "SD-5051"
 
 
 class Site:
@@ -134,13 +124,13 @@ class Site:
         """A server has let this site in: remember its term before anything is done under it.
 
         Raises:
-            TermNotKept: it cannot be written; the site goes on trying.
+            StorageFailed: it cannot be written; the site goes on trying.
         """
         try:
             if self._term_seen() != self._dialer.term_seen:
                 atomic_write(self.workspace.state / "term", str(self._dialer.term_seen).encode())
         except OSError as exc:
-            raise TermNotKept(exc.strerror or str(exc), where=str(self.workspace.state)) from exc
+            raise StorageFailed.of(exc) from exc
         log.info("registered", server=self.link.peer.name, term=self._dialer.term_seen)
         self._tell_what_runs()
 
@@ -181,7 +171,7 @@ class Site:
             await asyncio.to_thread(shutil.rmtree, app, ignore_errors=True)
             await fetch_folder(self.link, manifest, app)
         except Exception as exc:  # noqa: BLE001  # whatever it is, the server is waiting to hear of it
-            self.link.send(Deployed(message.run, Failure.of(exc, site=self.kit.name)))
+            self.link.send(Deployed(message.run, own_failure(exc, self.kit.name)))
             return
         self._deployed[message.run] = message.meta
         self.link.send(Deployed(message.run))
@@ -194,7 +184,7 @@ class Site:
             program = self._new_run(message)
         except Exception as exc:  # noqa: BLE001  # of the disk, or of a resource manager, which is the operator's
             self._resources.free(message.token)
-            self.link.send(Started(message.run, Failure.of(exc, site=self.kit.name)))
+            self.link.send(Started(message.run, own_failure(exc, self.kit.name)))
             return
         self.runs[message.run], self._tokens[message.run] = program, message.token
         program.begin()

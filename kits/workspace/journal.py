@@ -7,6 +7,7 @@ record carries the hash of the one before it, the first one "": no record can be
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -87,7 +88,11 @@ class Ballast:
         """Write it if it is missing. Raises OSError when there is no space yet."""
         if not self.is_there:
             draft = self._path.with_suffix(".draft")
-            draft.write_bytes(os.urandom(BALLAST_BYTES))  # random: a file system that compresses would keep no room for zeros
+            try:
+                draft.write_bytes(os.urandom(BALLAST_BYTES))  # random: a file system that compresses would keep no room for zeros
+            except OSError:
+                draft.unlink(missing_ok=True)  # what was written of it takes the room of a record
+                raise
             draft.rename(self._path)
 
     def release(self) -> None:
@@ -142,11 +147,6 @@ class Journal:
         finally:
             os.close(self._descriptor)
 
-    @property
-    def is_low_on_space(self) -> bool:
-        """Whether the last records were written into the room of the ballast: pause, and restore it when space returns."""
-        return self._ballast is not None and not self._ballast.is_there
-
     def _flush(self) -> None:
         """On the writer thread. The first call of a batch writes for all; the others find nothing left to do."""
         if self._failure is not None:
@@ -160,6 +160,9 @@ class Journal:
             self._write(b"".join(data for _, data in batch))
             if self._durability == "disk":
                 os.fsync(self._descriptor)
+            if self._ballast is not None:
+                with contextlib.suppress(OSError):  # there is no room for it yet; the next records try again
+                    self._ballast.ensure()
         except OSError as exc:
             self._failure = JournalFailed(reason_of(exc), where=str(self.path))
             raise self._failure from exc

@@ -6,12 +6,14 @@ forge a line: control characters are escaped, long values cut, the lines of a tr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
 import os
 import sys
 from collections.abc import MutableMapping
+from io import FileIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,6 +26,9 @@ LEVEL_VARIABLE = "SUNDOG_LOG_LEVEL"
 FORMAT_VARIABLE = "SUNDOG_LOG_FORMAT"
 FILE_BYTES = 20_000_000
 FILE_COUNT = 10
+RUN_LOG_BYTES = 100_000_000
+"""What all job processes of a run print at one participant, as far as they use Python's stdout and stderr."""
+_LOG_FULL = b"\n[the log is full: what follows is dropped]\n"
 MAX_VALUE_CHARACTERS = 2000
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -72,11 +77,36 @@ def start_command_logging() -> None:
 def start_job_logging() -> None:
     """In a job process our own lines go to stdout, which is the run's log.txt; the job's code may set up `logging` as it likes.
 
+    What it prints has an end, see RunLog.
+
     Raises:
         LogSettingRefused: as above.
     """
     level = _setting(LEVEL_VARIABLE, _LEVELS, "info").upper()
+    sys.stdout, sys.stderr = (TextIOWrapper(RunLog(number), "utf-8", "backslashreplace", write_through=True) for number in (1, 2))
     _print_lines(sys.stdout, level)
+
+
+class RunLog(FileIO):
+    """A run's log as the job's Python code writes it: a disk that is full, and a log that is, cost lines and not the job.
+
+    Args:
+        descriptor: of a file that is appended to; it stays open.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._is_full = False
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        with contextlib.suppress(OSError):
+            if os.fstat(self.fileno()).st_size + size <= RUN_LOG_BYTES:
+                return super().write(data) or 0
+            if not self._is_full:
+                self._is_full = True
+                super().write(_LOG_FULL)
+        return size
 
 
 def keep_quiet() -> None:

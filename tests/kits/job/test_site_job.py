@@ -229,6 +229,17 @@ def test_an_abort_is_seen_by_the_task_in_hand(played: Played, task_id: str) -> N
     assert (answer.failure.code, answer.failure.what) == ("SD-4001", "too slow")
 
 
+@pytest.mark.parametrize(("line", "got"), [("pass", "NoneType"), ("return {'w': 1.0}", "dict")])
+def test_an_executor_that_returns_no_shareable_is_told_of(tmp_path: Path, line: str, got: str) -> None:
+    code = f"from sundog import Executor\nclass Trainer(Executor):\n    def execute(self, task, ctx):\n        {line}\n"
+    played = Played(tmp_path, {"executors": CONFIG["executors"]}, custom=code).start()
+
+    failure = played.task().failure
+
+    assert (failure.code, failure.site, failure.where) == ("SD-4108", "site-1", "Trainer.execute")
+    assert failure.what == f"wanted a Shareable, got {got}"
+
+
 def test_one_that_is_ended_by_a_signal_tells_why_it_was(played: Played) -> None:
     def act(task: Any, ctx: Any) -> None:
         played.job.on_arrival(say.Abort("too slow", "t0"))

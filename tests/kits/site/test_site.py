@@ -14,7 +14,8 @@ from sundog.components.launchers.process import ProcessLauncher
 from sundog.components.resources.counted import ListResourceManager
 from sundog.components.schedulers.fifo import FifoScheduler
 from sundog.kits.server.server import Server
-from sundog.kits.site.site import Site, TermNotKept
+from sundog.kits.site.site import Site
+from sundog.kits.supervisor.storage import StorageFailed
 from sundog.kits.workspace.folders import Workspace
 from sundog.kits.workspace.kit import ServerKit, SiteKit
 
@@ -66,8 +67,8 @@ async def test_a_run_that_a_sites_disk_has_no_room_for_fails_with_the_reason_and
 
     failure = pair.server.jobs.report(pair.server.jobs.table.find(job.id)).failure
     assert failure is not None
-    assert failure.site == "site-1"
-    assert "Not a directory" in failure.what or "File exists" in failure.what
+    assert (failure.site, failure.code) == ("site-1", "SD-5051")
+    assert str(outbox) in failure.where
     assert pair.site.runs == {}
     assert pair.resources.check("another", {})
 
@@ -92,7 +93,7 @@ async def test_a_site_that_cannot_remember_its_servers_term_comes_back_when_it_c
     def watched() -> None:
         try:
             registered()
-        except TermNotKept as exc:
+        except StorageFailed as exc:
             outcomes.put_nowait(exc.what)
             raise
         outcomes.put_nowait("registered")

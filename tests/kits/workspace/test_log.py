@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
 import pytest
 import structlog
 
-from sundog.kits.workspace.log import FILE_COUNT, LogSettingRefused, as_text, keep_quiet, start_logging, stop_logging
+from sundog.kits.workspace.log import FILE_COUNT, LogSettingRefused, RunLog, as_text, keep_quiet, start_logging, stop_logging
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +142,28 @@ def test_a_library_keeps_quiet_on_stdout(capsys: pytest.CaptureFixture[str]) -> 
     assert said.out == ""
     assert said.err.endswith("Z warning no link address=tcp://localhost:1\n")
     structlog.reset_defaults()
+
+
+def printed_to(descriptor: int, *lines: str) -> None:
+    file = TextIOWrapper(RunLog(descriptor), "utf-8", "backslashreplace", write_through=True)
+    for line in lines:
+        print(line, file=file)
+    file.close()
+
+
+def test_a_runs_log_has_an_end_and_says_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer that prints a gigabyte fills no disk; what fits after a long line is still told."""
+    monkeypatch.setattr("sundog.kits.workspace.log.RUN_LOG_BYTES", 100)
+    with (tmp_path / "log.txt").open("ab") as log:
+        printed_to(log.fileno(), "first", "x" * 1000, "y" * 1000, "last")
+
+    text = (tmp_path / "log.txt").read_text()
+    assert text.startswith("first\n\n[the log is full: what follows is dropped]\n")
+    assert "xx" not in text
+    assert text.count("dropped") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_costs_lines_and_not_the_job() -> None:
+    with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123  # it is no path to be joined
+        printed_to(full.fileno(), "a line", "another")
