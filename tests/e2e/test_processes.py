@@ -34,12 +34,13 @@ COMPLETED, FAILED, ABORTED = "FINISHED:COMPLETED", "FINISHED:EXECUTION_EXCEPTION
 class Federation:
     """A server and its sites; what is submitted runs in processes of its own."""
 
-    def __init__(self, root: Path, stack: AsyncExitStack, *, max_jobs: int = 4) -> None:
+    def __init__(self, root: Path, stack: AsyncExitStack, *, max_jobs: int = 4, listen: str = "") -> None:
         self.root = root
         self.sites: dict[str, Site] = {}
         self._stack = stack
-        address = f"inproc://processes-{root.name}-{id(self)}"
-        self._address = address
+        address = listen or f"inproc://processes-{root.name}-{id(self)}"
+        self.dialled = address
+        """By sites that are added from now on."""
         kit = ServerKit(project="p", listen=address, admin_listen=address, stall_seconds=0.5)
         self.server = Server(self._workspace("server"), kit, launcher=ProcessLauncher(), scheduler=FifoScheduler(max_jobs))
 
@@ -50,7 +51,7 @@ class Federation:
         await self.server.wait_for_sites(len(sites))
 
     async def add(self, name: str) -> None:
-        kit = SiteKit(project="p", name=name, endpoints=[self._address])
+        kit = SiteKit(project="p", name=name, endpoints=[self.dialled])
         site = self.sites[name] = Site(self._workspace(name), kit, launcher=ProcessLauncher(), resources=AlwaysYes())
         await self._stack.enter_async_context(site)
 
