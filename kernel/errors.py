@@ -27,6 +27,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from .wording import cut
+
 
 class SundogError(Exception):
     """Something went wrong that has a code, a place and a cure.
@@ -123,8 +125,8 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
         trace = "".join(traceback.format_exception(error))[-8000:]
         if isinstance(error, SundogError):
             where = error.where or _user_line(error)
-            return cls(error.code, _cut(error.what), where, error.cure, site, component, trace)
-        what = _cut(f"{type(error).__name__}: {error}")
+            return cls(error.code, cut(error.what, MAX_WHAT_CHARACTERS), where, error.cure, site, component, trace)
+        what = cut(f"{type(error).__name__}: {error}", MAX_WHAT_CHARACTERS)
         cure = paragraph(UserCodeError, "Cure")
         return cls(UserCodeError.code, what, _user_line(error), cure, site, component, trace)
 
@@ -164,13 +166,6 @@ def known_errors() -> dict[str, type[SundogError]]:
 
 MAX_WHAT_CHARACTERS = 8000
 """What an exception says may hold a whole model; a failure must fit into a message."""
-
-
-def _cut(text: str) -> str:
-    over = len(text) - MAX_WHAT_CHARACTERS
-    return text if over <= 0 else f"{text[:MAX_WHAT_CHARACTERS]}… ({over:,} characters more)"
-
-
 _OURS = str(Path(__file__).resolve().parent.parent)
 _FOREIGN = (f"{sys.base_prefix}/", f"{sys.prefix}/")
 

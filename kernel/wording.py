@@ -1,4 +1,4 @@
-"""In which words is something said to people: what was meant, a name with its article, a text from outside, the system's reason?"""
+"""How are people told what was meant, a name with its article, a text from outside or a long one, the system's reason?"""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ def with_article(name: str) -> str:
 def printable(text: str, *, keep: str = "") -> str:
     """The text with escapes in the place of control characters, except those to keep: it cannot move a cursor or set colours."""
     return "".join(character if character.isprintable() or character in keep else ascii(character)[1:-1] for character in text)
+
+
+def cut(text: str, most: int) -> str:
+    """At most so many characters of a text, and how many more there were."""
+    over = len(text) - most
+    return text if over <= 0 else f"{text[:most]}…(+{over})"
 
 
 def reason_of(error: OSError) -> str:

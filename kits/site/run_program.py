@@ -284,7 +284,7 @@ class SiteRunProgram:
     def _withdraw_all(self) -> None:
         transfers = self._services.link().transfers
         transfers.withdraw(self._stream, self.folder.metrics)
-        for task_id in self._outbox:
+        for task_id in self.run.kept:
             if (payload := self._outbox.get(task_id).payload) is not None:
                 transfers.withdraw(payload.sha256, self._outbox.result_path(task_id))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...kernel.errors import DaemonError, Failure
+from ...kernel.wording import reason_of
 
 
 class StorageFailed(DaemonError):
@@ -18,7 +19,7 @@ class StorageFailed(DaemonError):
     @classmethod
     def of(cls, error: OSError) -> StorageFailed:
         """What the system says."""
-        return cls(error.strerror or str(error), where=str(error.filename or ""))
+        return cls(reason_of(error), where=str(error.filename or ""))
 
 
 def own_failure(error: BaseException, site: str) -> Failure:

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import structlog
 
 from ...kernel.errors import DaemonError
-from ...kernel.wording import did_you_mean, printable
+from ...kernel.wording import cut, did_you_mean, printable
 
 LEVEL_VARIABLE = "SUNDOG_LOG_LEVEL"
 FORMAT_VARIABLE = "SUNDOG_LOG_FORMAT"
@@ -157,17 +157,12 @@ def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str
 
 
 def _event(event: object) -> str:
-    return _cut(printable(str(event)))
+    return cut(printable(str(event)), MAX_VALUE_CHARACTERS)
 
 
 def _value(value: object) -> str:
-    text = _cut(str(value))
+    text = cut(str(value), MAX_VALUE_CHARACTERS)
     return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=not text.isprintable())
-
-
-def _cut(text: str) -> str:
-    over = len(text) - MAX_VALUE_CHARACTERS
-    return text if over <= 0 else f"{text[:MAX_VALUE_CHARACTERS]}…(+{over})"
 
 
 def _setting(variable: str, known: tuple[str, ...], default: str) -> str:

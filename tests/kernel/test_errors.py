@@ -13,5 +13,5 @@ def test_a_failure_is_short_whatever_an_exception_says(kind: type[Exception]) ->
     failure = Failure.of(kind("x" * 20_000_000))
 
     assert len(failure.what) < MAX_WHAT_CHARACTERS + 100
-    assert failure.what.endswith("characters more)")
+    assert failure.what.endswith("…(+19992000)") or failure.what.endswith("…(+19992012)")
     assert len(failure.trace) < 10_000

@@ -186,6 +186,7 @@ async def test_what_cannot_be_done_ends_this_sites_part_and_is_said(made: Made) 
 async def test_a_run_that_has_ended_offers_nothing(made: Made) -> None:
     await made.say(Grew("r", "site-1", "metrics.jsonl", 7))
     made.program._outbox.put("t", Payload(1, "ab" * 32, 100_000), None, None, Parts(b"m", b"not read"))
+    made.program.run.kept.append("t")
     made.program._perform([ev.MakeOffer("t")])
     assert len(made.server.offered) == 2
 
