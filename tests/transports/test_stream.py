@@ -11,7 +11,7 @@ import pytest
 
 from sundog.kernel.transport import ConnectionLost, EndOfConnection
 from sundog.transports.mailbox import WINDOW_ITEMS
-from sundog.transports.stream import LINGER_SECONDS, StreamConnection
+from sundog.transports.stream import StreamConnection
 
 Pipe = tuple[StreamConnection, socket.socket]
 
@@ -98,7 +98,7 @@ async def test_close_waits_no_longer_than_its_linger_time_then_resets(pipe: Pipe
     connection, _ = pipe
     connection.linger_seconds = 0.02
 
-    async with asyncio.timeout(LINGER_SECONDS):
+    async with asyncio.timeout(type(connection).linger_seconds):
         await connection.close()
 
     assert "this side has closed" in repr(connection)
