@@ -22,7 +22,8 @@ import numpy as np
 
 from . import tensors
 from .errors import PayloadError, SundogError
-from .tensors import INLINE_LIMIT_BYTES, Array, Entry, Layout
+from .messages import INLINE_LIMIT_BYTES
+from .tensors import Array, Entry, Layout
 from .wording import did_you_mean, reason_of
 
 Buffer = bytes | bytearray | memoryview

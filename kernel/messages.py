@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from .errors import PayloadError
-from .tensors import INLINE_LIMIT_BYTES
 from .transport import Frame
 
 PROTOCOL_VERSIONS = (1, 1)
@@ -21,6 +20,8 @@ PROTOCOL_VERSIONS = (1, 1)
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 CHUNK_BYTES = 512 * 1024
 MAX_LINK_FRAME_BYTES = 16 * 1024 * 1024
+INLINE_LIMIT_BYTES = 64 * 1024
+"""A blob up to this size is kept in memory, and rides in the message's body."""
 
 
 class MessageError(PayloadError):

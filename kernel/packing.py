@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
 from .blobs import BLOCK_BYTES, Blob, BlobUnwritable, Buffer, disk_errors, new_path
-from .tensors import INLINE_LIMIT_BYTES, Array, Layout, Spec, as_array, layout, raw_bytes, spec_of
+from .messages import INLINE_LIMIT_BYTES
+from .tensors import Array, Layout, Spec, as_array, layout, raw_bytes, spec_of
 
 _scratch: ContextVar[Path | None] = ContextVar("sundog_scratch", default=None)
 _hasher = ThreadPoolExecutor(1, "sundog-hash")  # its thread starts at the first use

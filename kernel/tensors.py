@@ -28,8 +28,6 @@ Spec = tuple[str, tuple[int, ...]]
 
 ALIGNMENT = 64
 """Data start at a multiple of this: a cache line, and more than any vector unit asks for."""
-INLINE_LIMIT_BYTES = 64 * 1024
-"""A file up to this size is kept in memory and rides along in messages."""
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 _KNOWN_HEADS = 8

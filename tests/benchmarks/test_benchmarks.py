@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sundog.kernel.blobs import Blob
-from sundog.kernel.tensors import INLINE_LIMIT_BYTES
+from sundog.kernel.messages import INLINE_LIMIT_BYTES
 from sundog.kits.simulator.simulate import simulate
 
 ROOT = Path(__file__).parent.parent.parent

@@ -16,8 +16,9 @@ import safetensors.torch
 import torch
 
 from sundog.kernel.blobs import Blob, BlobRef, BlobUnreadable, BlobUnwritable, NoSuchTensor, draft_of
+from sundog.kernel.messages import INLINE_LIMIT_BYTES
 from sundog.kernel.packing import BlobWriter, pack, scratch
-from sundog.kernel.tensors import INLINE_LIMIT_BYTES, MalformedTensors, layout, numpy_dtype
+from sundog.kernel.tensors import MalformedTensors, layout, numpy_dtype
 
 BIG: dict[str, np.ndarray[Any, Any]] = {
     "weight": np.arange(50_000, dtype=np.float32).reshape(100, 500),

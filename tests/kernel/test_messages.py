@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sundog.kernel.messages import MAX_HEADER_BYTES, Codec, Message, MessageError, Payload, encode, split_body
-from sundog.kernel.tensors import INLINE_LIMIT_BYTES
+from sundog.kernel.messages import INLINE_LIMIT_BYTES, MAX_HEADER_BYTES, Codec, Message, MessageError, Payload, encode, split_body
 
 SHA = "ab" * 32
 
