@@ -16,7 +16,8 @@ from ...kernel.wording import printable
 from ..protocol.answers import JobCheck, Problem
 from .failures import USAGE, print_json, words
 
-CHECK_SECONDS = 20.0
+CHECK_SECONDS = 60.0
+"""A busy machine may need long for its imports, torch above all."""
 CHECKER = (sys.executable, "-P", "-m", "sundog.kits.job.check")
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "SUNDOG_BLOCK_PLUGINS")
 """Environment variables that the job's code sees; others may hold secrets."""

@@ -114,14 +114,17 @@ async def test_repr_tells_ends_state_and_what_waits(pipe: Pipe) -> None:
     assert repr(connection) == "<StreamConnection job -> site-1: open, 2 frames wait>"
 
 
-async def test_reading_stops_while_many_frames_wait(pipe: Pipe) -> None:
+async def test_reading_stops_while_many_frames_wait(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the peer can make us keep is bounded by one read over the window."""
     connection, far = pipe
+    has_stopped = asyncio.Event()
     frame = struct.pack(">I", 8000) + bytes(8000)
     loop = asyncio.get_running_loop()
+    stop = loop.remove_reader
+    monkeypatch.setattr(loop, "remove_reader", lambda sock: (sock is connection._socket and has_stopped.set(), stop(sock))[1])
     sending = asyncio.create_task(loop.sock_sendall(far, frame * 1000))
 
-    await asyncio.wait({sending}, timeout=0.1)
+    await has_stopped.wait()
     waiting = int(repr(connection).split(", ")[1].split()[0])
 
     assert not sending.done()

@@ -22,7 +22,7 @@ __all__ = ["CASES", "Case", "Poke", "Wire", "applicable", "run_case"]
 
 Case = Callable[[Wire], Awaitable[None]]
 
-_CASE_SECONDS = 30.0
+_CASE_SECONDS = 60.0
 
 
 def _cases(module: ModuleType) -> dict[str, Case]:
@@ -41,7 +41,7 @@ def applicable(wire: Wire) -> list[str]:
 
 
 async def run_case(name: str, wire: Wire) -> None:
-    """Run one case within 30 seconds; afterwards no task of it may be left.
+    """Run one case within 60 seconds; afterwards no task of it may be left.
 
     Raises:
         AssertionError: the transport does not do what the case's name says.
