@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import time
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ class Watched:
         tasks = ["train", "kill", "leave", "polite", "deaf", "close_all"]
         write_app(folder, "site", {"executors": [{"tasks": tasks, "executor": {"path": "trainer_h11.Trainer"}}]}, {"trainer_h11.py": code})
         self.folder = folder
-        self.mark = f"{RUN}-{folder.name}"
+        self.mark = f"{RUN}-{uuid.uuid4().hex}"  # who runs the same tests beside these must not have his processes killed
         spec = LaunchSpec(RUN, "site", "site-1", folder, {posix.RUN_VARIABLE: self.mark})
         document = say.StartDocument(RUN, "site", "site-1", ["site-1"], 7, 1, str(folder))
         self.heard: asyncio.Queue[Message] = asyncio.Queue()

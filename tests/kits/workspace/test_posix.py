@@ -136,13 +136,14 @@ def test_a_child_whose_parent_is_gone_before_it_looks_ends_itself() -> None:
 
 def test_every_process_of_a_run_is_found_grandchildren_too() -> None:
     leaf = "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()"
-    parent = python(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {leaf!r}]); {leaf}", SUNDOG_RUN="run-62")
+    run = f"run-62-{os.getpid()}"  # others may run the same tests beside these
+    parent = python(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {leaf!r}]); {leaf}", SUNDOG_RUN=run)
     pids = {int(line(parent)), int(line(parent))}
 
-    found = posix.processes_of_run("run-62")
+    found = posix.processes_of_run(run)
 
     assert set(found) == pids
-    assert posix.processes_of_run("run-6") == []
+    assert posix.processes_of_run(run[:-1]) == []
     for pid in found:
         posix.signal_process(pid, signal.SIGKILL)
     parent.communicate()
@@ -163,11 +164,12 @@ async def test_the_end_of_a_foreign_process_is_an_event_and_its_deadline_counts(
 
 @linux_only
 def test_a_subreaper_inherits_orphans_and_buries_them_but_no_child_of_its_own() -> None:
+    """The orphan's first parent must not be one that buries what has ended already, as subprocess does."""
     code = """
 import os, subprocess, sys
 from sundog.kits.workspace import posix
 posix.become_subreaper()
-nested = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', '']).pid, flush=True)"
+nested = "import os, sys; print(os.posix_spawn(sys.executable, [sys.executable, '-c', ''], os.environ), flush=True)"
 own = subprocess.Popen([sys.executable, "-c", ""])
 orphan = int(subprocess.run([sys.executable, "-c", nested], capture_output=True, check=True).stdout)
 for pid in (own.pid, orphan):
