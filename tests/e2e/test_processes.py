@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -34,14 +35,14 @@ COMPLETED, FAILED, ABORTED = "FINISHED:COMPLETED", "FINISHED:EXECUTION_EXCEPTION
 class Federation:
     """A server and its sites; what is submitted runs in processes of its own."""
 
-    def __init__(self, root: Path, stack: AsyncExitStack, *, max_jobs: int = 4, listen: str = "") -> None:
+    def __init__(self, root: Path, stack: AsyncExitStack, *, max_jobs: int = 4, listen: str = "", stall_seconds: float = 60.0) -> None:
         self.root = root
         self.sites: dict[str, Site] = {}
         self._stack = stack
         address = listen or f"inproc://processes-{root.name}-{id(self)}"
         self.dialled = address
         """By sites that are added from now on."""
-        kit = ServerKit(project="p", listen=address, admin_listen=address, stall_seconds=0.5)
+        kit = ServerKit(project="p", listen=address, admin_listen=address, stall_seconds=stall_seconds)
         self.server = Server(self._workspace("server"), kit, launcher=ProcessLauncher(), scheduler=FifoScheduler(max_jobs))
 
     async def start(self, *sites: str) -> None:
@@ -84,9 +85,9 @@ class Federation:
 
 
 @asynccontextmanager
-async def federation_of(root: Path, *sites: str, max_jobs: int = 4) -> AsyncIterator[Federation]:
+async def federation_of(root: Path, *sites: str, **limits: Any) -> AsyncIterator[Federation]:
     async with AsyncExitStack() as stack:
-        made = Federation(root, stack, max_jobs=max_jobs)
+        made = Federation(root, stack, **limits)
         await made.start(*sites)
         yield made
 
@@ -311,14 +312,15 @@ async def test_a_job_that_waits_goes_on_waiting_when_the_server_stops(tmp_path: 
     assert [last[job_id] for job_id in jobs] == [ABORTED, ABORTED, "SUBMITTED"]
 
 
-async def test_a_site_that_leaves_in_the_middle_is_named(federation: Federation, tmp_path: Path) -> None:
+async def test_a_site_that_leaves_in_the_middle_is_named(tmp_path: Path) -> None:
     """It may not come back: the run ends by its policy, and does not wait for ever."""
     first, second = Gate(tmp_path / "first"), Gate(tmp_path / "second")
-    job_id = await federation.submit(trainer(tmp_path / "job", f"({first.code}, {second.code})"))
-    await first.open()
+    async with federation_of(tmp_path / "f", "site-1", "site-2", stall_seconds=0.5) as federation:
+        job_id = await federation.submit(trainer(tmp_path / "job", f"({first.code}, {second.code})"))
+        await first.open()
 
-    await federation.sites["site-1"].close()
-    report = await federation.end(job_id)
+        await federation.sites["site-1"].close()
+        report = await federation.end(job_id)
 
     assert report.status == FAILED
     assert report.failure is not None

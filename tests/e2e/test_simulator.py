@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -459,36 +461,42 @@ class Tidy(Executor):
 
 
 def test_an_abort_in_the_middle_of_training_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """T137: the trainer looks between batches; what was committed stays."""
-    code = """
-import threading
+    """T137: the trainer looks between batches, and leaves by itself; what was committed stays."""
+    ours, theirs = os.pipe()
+    code = f"""
+import os, threading
 from sundog import Executor, Shareable
+from sundog.kernel.context import RunAborted
 
 class Slow(Executor):
     def execute(self, task, ctx):
-        while task.step == 1:
-            ctx.abort.check()
-            threading.Event().wait(0.01)
-        return task.model.replace(meta={"num_examples": 1})
+        if task.step == 1:
+            os.write({theirs}, ctx.run_id.encode())
+        try:
+            while task.step == 1:
+                ctx.abort.check()
+                threading.Event().wait(0.01)
+        except RunAborted as exc:
+            (ctx.folder / "left").write_text(str(exc))
+            raise
+        return task.model.replace(meta={{"num_examples": 1}})
 """
     job = JobFolder(tmp_path / "job", [training(5)], [executor(custom("Slow"))], code=code)
-    servers: list[Server] = []
     start = Server.start
 
-    async def remembered(server: Server) -> None:
-        servers.append(server)
+    async def with_alice(server: Server) -> None:
+        asyncio.get_running_loop().add_reader(ours, lambda: server.start_abort(os.read(ours, 100).decode(), "by alice"))
         await start(server)
 
-    def watch(report: JobReport) -> None:
-        if len(report.rounds) == 1:
-            servers[0].start_abort(report.job_id, "by alice")
-
-    monkeypatch.setattr(Server, "start", remembered)
-    report = run(job, tmp_path / "w", watch=watch)
+    monkeypatch.setattr(Server, "start", with_alice)
+    report = run(job, tmp_path / "w")
+    for end in (ours, theirs):
+        os.close(end)
 
     assert (report.status, report.reason) == (ABORTED, "by alice")
     assert len(report.rounds) == 1
-    assert report.seconds < 2
+    left = [run_folder(tmp_path / "w", site) / "left" for site in ("site-1", "site-2")]
+    assert {path.read_text() for path in left if path.exists()} == {"[SD-4001] by alice"}  # asked, not interrupted two seconds later
 
 
 def test_a_learner_is_called_in_order(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_listener_that_raises_cancels_the_work(thread: LoopThread) -> None:
     with pytest.raises(KeyboardInterrupt):
         thread.follow(work, interrupt)
 
-    assert cancelled.wait(5)
+    assert cancelled.wait(20)
 
 
 def interrupt(_: int) -> None:
@@ -79,7 +79,7 @@ def test_closing_cancels_what_waits(thread: LoopThread) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(lambda: thread.call(wait()))
-        started.wait(5)
+        started.wait(20)
         thread.close()
 
         with pytest.raises(CancelledError):
