@@ -19,7 +19,7 @@ from sundog.transports.zeromq import ZeroMq, ZeroMqIpc
 
 from .unix_wire import Unix
 
-_folder = TemporaryDirectory(prefix="sundog-")  # unix socket paths must be short: pytest's tmp_path may be too long
+_folder = TemporaryDirectory(prefix="sundog-", dir="/tmp")  # unix socket paths must be short: others may be too long
 _serial = itertools.count()
 
 

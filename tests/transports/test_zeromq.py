@@ -42,7 +42,7 @@ LOOPBACK = "zmq://127.0.0.1:0"
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Unix socket paths must be short: pytest's tmp_path may be too long."""
-    with TemporaryDirectory(prefix="sundog-") as folder:
+    with TemporaryDirectory(prefix="sundog-", dir="/tmp") as folder:
         yield Path(folder)
 
 

@@ -20,7 +20,7 @@ from sundog.kits.protocol.messages import AbortRun, PeerMessage
 from sundog.transports import endpoints
 from sundog.transports.link import Acceptor, Dialer, Identity, Intake, Link, Timers, Writer
 
-_folder = TemporaryDirectory(prefix="sundog-")  # unix socket paths must be short: pytest's tmp_path may be too long
+_folder = TemporaryDirectory(prefix="sundog-", dir="/tmp")  # unix socket paths must be short: others may be too long
 
 WIRES = ["inproc://server:0", "tcp://127.0.0.1:0", "grpc://127.0.0.1:0", "zmq://127.0.0.1:0", f"zmq+ipc://{_folder.name}/*"]
 """Every transport that the link is tried on."""
