@@ -121,7 +121,13 @@ async def test_reading_stops_while_many_frames_wait(pipe: Pipe, monkeypatch: pyt
     frame = struct.pack(">I", 8000) + bytes(8000)
     loop = asyncio.get_running_loop()
     stop = loop.remove_reader
-    monkeypatch.setattr(loop, "remove_reader", lambda sock: (sock is connection._socket and has_stopped.set(), stop(sock))[1])
+
+    def stopped(sock: socket.socket) -> bool:
+        if sock is connection._socket:
+            has_stopped.set()
+        return stop(sock)
+
+    monkeypatch.setattr(loop, "remove_reader", stopped)
     sending = asyncio.create_task(loop.sock_sendall(far, frame * 1000))
 
     await has_stopped.wait()
