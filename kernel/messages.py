@@ -7,7 +7,7 @@ at the end, with defaults; a tag is never used again. HELLO alone is a bare map,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -39,11 +39,15 @@ class Message(msgspec.Struct, array_like=True):
     """A message; sub-classes state their tag."""
 
 
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
+"""In hex, or empty. It becomes a file's name: anything else is refused where it is read."""
+
+
 class Payload(msgspec.Struct, array_like=True, frozen=True):
     """One Shareable in a body: its encoded meta, and its tensors as a blob, inline (up to 64 KiB) or by name."""
 
     meta_bytes: int
-    sha256: str = ""
+    sha256: Sha256 = ""
     size_bytes: int = 0
     name: str = ""
     """File name in the hand-over folder; empty on a link."""

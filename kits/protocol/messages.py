@@ -6,6 +6,7 @@ from typing import Any
 
 from ...kernel.errors import Failure
 from ...kernel.messages import Message, Payload
+from .requests import OwnId
 
 
 class RunSync(Message, tag=13):
@@ -31,7 +32,7 @@ class TaskFor(Message, tag=30):
     """A task for a site, or for its job process. Body: the payload."""
 
     run: str
-    task_id: str
+    task_id: OwnId
     name: str
     workflow: str
     step: int

@@ -6,6 +6,7 @@ the step after the last one that used it is closed, and never while it is the co
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from functools import partial
@@ -16,6 +17,7 @@ import msgspec
 from ...kernel.errors import JobError
 from ...kernel.messages import Payload
 from ...transports.link.link import Link, LinkClosed
+from ...transports.link.partfile import WrongHash
 from ...transports.link.writer import Writer
 from ..handover.folders import take
 from ..workspace.blobs import BlobStore
@@ -115,9 +117,12 @@ class RunBlobs:
 
         Raises:
             LinkClosed: the site is not there; it offers the result again.
+            WrongHash: the small one is another than announced; under that name it would be sent to other sites as theirs.
             LinkError, RemoteError, OSError: it cannot be had.
         """
         target = self._folder.inbox / payload.sha256
+        if inline is not None and hashlib.sha256(inline).hexdigest() != payload.sha256:
+            raise WrongHash(f"the bytes that came along have another hash than {payload.sha256}")
         if inline is None:
             if link is None:
                 raise LinkClosed("the site's link is gone")

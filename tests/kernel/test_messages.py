@@ -14,6 +14,10 @@ class Note(Message, tag=1):
     later: int = 7
 
 
+class Carrying(Message, tag=2):
+    payload: Payload
+
+
 codec = Codec(Note)
 
 
@@ -58,3 +62,11 @@ def test_a_blob_of_exactly_the_limit_rides_along_and_an_empty_one_too() -> None:
 def test_a_body_that_is_not_what_its_payloads_say_is_refused(payloads: list[Payload], body: bytes) -> None:
     with pytest.raises(MessageError, match="the payloads want"):
         split_body(payloads, body)
+
+
+@pytest.mark.parametrize("name", ["../../startup/server.json", "/etc/passwd", "stream:run/log.txt", "AB" * 32, SHA + "0", SHA + "\n", "."])
+def test_what_is_no_sha256_cannot_become_the_name_of_a_file(name: str) -> None:
+    """Supervisors lay a payload's bytes where its hash says: a peer may not choose the place."""
+    with pytest.raises(MessageError, match="matching regex"):
+        Codec(Carrying).decode(encode(Carrying(Payload(1, name, 3))) + b"mabc")
+    assert Codec(Carrying).decode(encode(Carrying(Payload(1))))[0] == Carrying(Payload(1))

@@ -11,7 +11,7 @@ import pytest
 
 from sundog.kernel.messages import Codec, Message, MessageError, encode
 from sundog.kits.handover.messages import JobMessage
-from sundog.kits.protocol.messages import Check, Checked, Offer, PeerMessage, RunSync
+from sundog.kits.protocol.messages import Check, Checked, Offer, PeerMessage, RunSync, TaskFor
 from sundog.kits.protocol.records import AnyRecord, OpenTask, decode_record, encode_record
 from sundog.transports.link.messages import LinkMessage
 
@@ -123,3 +123,12 @@ def test_what_is_no_message_is_a_typed_error(frame: bytes) -> None:
 def test_a_message_of_another_family_is_not_taken() -> None:
     with pytest.raises(MessageError):
         Codec(Check | Checked).decode(encode(Offer("run", "t1", None)))
+
+
+@pytest.mark.parametrize("task_id", ["../../.ssh/x", "/tmp/x", "", ".", "a/b", "x" * 64])
+def test_a_task_whose_id_could_not_be_a_files_name_is_refused(task_id: str) -> None:
+    """A site keeps a task's result in a file that is called after it: the server may not choose the folder."""
+    task = TaskFor("run", task_id, "train", "w", 0, "site-1", 7, None, None)
+
+    with pytest.raises(MessageError, match="matching regex"):
+        codec.decode(encode(task))

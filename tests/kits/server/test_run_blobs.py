@@ -1,0 +1,37 @@
+"""Where do the blobs of a run lie, and whose word is taken for what they are?"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from sundog.kernel.messages import Payload
+from sundog.kits.server.run_blobs import RunBlobs
+from sundog.kits.workspace.blobs import BlobStore
+from sundog.kits.workspace.folders import RunFolder
+from sundog.transports.link import Writer
+from sundog.transports.link.partfile import WrongHash
+
+MODEL, RESULT = b"the model", b"the result"
+
+
+def payload(data: bytes) -> Payload:
+    return Payload(0, hashlib.sha256(data).hexdigest(), len(data))
+
+
+async def test_a_site_cannot_pass_off_its_bytes_as_the_model(tmp_path: Path) -> None:
+    """A small result under the hash of the model: the next site would be sent it in the model's place."""
+    async with Writer() as writer:
+        (tmp_path / "blobs").mkdir()
+        blobs = RunBlobs(BlobStore(tmp_path / "blobs"), RunFolder(tmp_path / "run").create(), writer)
+        await blobs.take([(payload(MODEL), MODEL)])
+
+        with pytest.raises(WrongHash):
+            await blobs.receive(None, payload(MODEL), b"poisoned!")
+
+        assert blobs.inline(payload(MODEL)) == MODEL
+        (write,) = await blobs.receive(None, payload(RESULT), RESULT)
+        write()
+        assert blobs.path(payload(RESULT)).read_bytes() == RESULT
