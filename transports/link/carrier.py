@@ -15,7 +15,9 @@ from .messages import Ping
 from .timers import Alarm, Timers, deadline
 
 MAX_WAITING_BYTES = 64 * 1024 * 1024
-"""Control messages that may wait for a peer that does not read."""
+"""What may wait for a peer that does not read."""
+_FRAME_COST_BYTES = 256
+"""What a waiting frame takes beside its bytes: a peer may ask for any number of short ones."""
 
 
 class PeerSilent(LinkError):
@@ -94,7 +96,7 @@ class Carrier:
         self._alarm: Alarm | None = None
         self._tasks = asyncio.TaskGroup()
         self._control: deque[tuple[Frame, ...]] = deque()
-        self._control_bytes = 0
+        self._waiting_bytes = 0
         self._bulk: deque[tuple[tuple[Frame, ...], asyncio.Future[None] | None]] = deque()
         self._wake = asyncio.Event()
         self._is_leaving = False
@@ -118,15 +120,12 @@ class Carrier:
         if self._ended.is_set() or self._is_leaving or self._broken:
             return
         self._control.append(parts)
-        self._control_bytes += sum(map(len, parts))
-        self._wake.set()
-        if self._control_bytes > MAX_WAITING_BYTES:
-            self.drop(PeerDoesNotRead(f"{self._control_bytes:,} bytes wait for it", where=self._connection.peer))
+        self._wait(parts)
 
     def post_bulk(self, *parts: Frame, sent: asyncio.Future[None] | None = None) -> None:
         """Send a frame when no control frame waits; `sent` is set when the wire took it, and the parts are free again."""
         self._bulk.append((parts, sent))
-        self._wake.set()
+        self._wait(parts)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task that ends with the connection at the latest."""
@@ -178,9 +177,7 @@ class Carrier:
     async def _send(self) -> None:
         while True:
             while self._control:
-                parts = self._control.popleft()
-                self._control_bytes -= sum(map(len, parts))
-                await self._put(parts)
+                await self._put(self._control.popleft())
             if self._is_leaving:
                 await self._connection.close()
                 return
@@ -193,7 +190,16 @@ class Carrier:
             self._wake.clear()
             await self._wake.wait()
 
+    def _wait(self, parts: tuple[Frame, ...]) -> None:
+        """One more waits to be sent."""
+        self._waiting_bytes += _cost_of(parts)
+        self._wake.set()
+        if self._waiting_bytes > MAX_WAITING_BYTES:
+            what = f"{len(self._control) + len(self._bulk):,} frames wait for it, which take {self._waiting_bytes:,} bytes"
+            self.drop(PeerDoesNotRead(what, where=self._connection.peer))
+
     async def _put(self, parts: tuple[Frame, ...]) -> None:
+        self._waiting_bytes -= _cost_of(parts)
         await self._connection.send(*parts)
         self._traffic.sent_bytes += sum(map(len, parts))
 
@@ -217,9 +223,9 @@ class Carrier:
             self.drop(PeerSilent(f"nothing has come for {silent:.0f} s", where=self._connection.peer))
         elif silent >= timers.heartbeat_seconds:
             self._ping()
-        self._on_tick()
         due = timers.heartbeat_seconds - silent if silent < timers.heartbeat_seconds else timers.heartbeat_seconds
         self._alarm = timers.clock.call_later(due, self._beat)
+        self._on_tick()
 
     def _end(self) -> None:
         if self._alarm is not None:
@@ -232,6 +238,10 @@ class Carrier:
     def _ping(self) -> None:
         self._pings += 1
         self.post(encode(Ping(self._pings)))
+
+
+def _cost_of(parts: tuple[Frame, ...]) -> int:
+    return _FRAME_COST_BYTES + sum(map(len, parts))
 
 
 def _first(group: BaseExceptionGroup[SundogError]) -> SundogError:

@@ -190,10 +190,10 @@ class Link:
         _log.info("link up", peer=str(self.peer), instance=self.peer.instance, address=connection.peer)
         ended: SundogError = LinkStopped("the link was stopped", where=connection.peer)
         try:
-            self._opened()
+            self._handler.link_up(self)
             ended = await carrier.run()
-        except SundogError as error:  # of a handler that cannot use the link; a dialer tries again
-            ended = error
+        except Exception as error:  # noqa: BLE001  # neither a server's other links nor a site's next attempt may end with this one
+            ended = self._blamed(error, "link_up")
         finally:
             carrier.drop(ended)
             if self._carrier is carrier:
@@ -218,15 +218,6 @@ class Link:
         if self._carrier is not None:
             await self._carrier.leave(encode(Bye(reason)))
 
-    def _opened(self) -> None:
-        try:
-            self._handler.link_up(self)
-        except SundogError:
-            raise
-        except Exception as error:
-            _log.exception("a new link made its handler fail", peer=str(self.peer))
-            raise BrokenHandler(f"the link to {self.peer}: {error!r}") from error
-
     def _take(self, frame: Frame) -> None:
         message: Message | None = None
         try:
@@ -238,11 +229,15 @@ class Link:
                 self._handler.message(self, message, body)
         except SundogError:
             raise
-        except Exception as error:
-            # What one peer says must never end the program for the others.
-            what = type(message).__name__
-            _log.exception("a message made its handler fail", peer=str(self.peer), message=what)
-            raise BrokenHandler(f"{what} from {self.peer}: {error!r}") from error
+        except Exception as error:  # what one peer says must never end the program for the others
+            raise self._blamed(error, type(message).__name__) from error
+
+    def _blamed(self, error: Exception, what: str) -> SundogError:
+        """What to end the connection with; a mistake of this program's own is logged with its trace."""
+        if isinstance(error, SundogError):
+            return error
+        _log.error("the handler of a link failed", peer=str(self.peer), at=what, exc_info=error)
+        return BrokenHandler(f"{what} from {self.peer}: {error!r}")
 
     def _on_bye(self, bye: Bye, _: memoryview) -> None:
         raise PeerLeft(bye.reason)
@@ -252,4 +247,7 @@ class Link:
         self._up.clear()
         self.transfers.lose()
         _log.info("link down", peer=str(self.peer), instance=self.peer.instance, code=why.code, reason=str(why))
-        self._handler.link_down(self, str(why))
+        try:
+            self._handler.link_down(self, str(why))
+        except Exception as error:  # noqa: BLE001  # likewise; whoever dropped it goes on
+            self._blamed(error, "link_down")

@@ -153,6 +153,34 @@ async def test_a_handler_that_cannot_use_a_new_link_drops_it_and_the_dialer_trie
     assert dialer.link.is_up
 
 
+@pytest.mark.parametrize("moment", ["link_up", "link_down"])
+async def test_a_handler_that_fails_when_a_link_comes_or_goes_ends_that_link_alone(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A full disk at the server, say: the others' links live, the listener goes on, and the peer comes back when it is over."""
+    server, site = await sides.pair()
+    working = getattr(sides.server, moment)
+
+    def fail(link: Link, *_: object) -> None:
+        if link.peer.name == "unlucky":
+            monkeypatch.setattr(sides.server, moment, working)
+            raise OSError("No space left on device")
+        raise AssertionError("the first link came or went")
+
+    monkeypatch.setattr(sides.server, moment, fail)
+    unlucky, owner = sides.dialer(sides.listeners[0].address, name="unlucky")
+    sides.run(unlucky)
+    if moment == "link_down":
+        await owner.ups.get()
+        sides.wires[-1].abort()
+    await sides.back_off()
+    await owner.ups.get()
+
+    assert server.is_up
+    site.send(note(1))
+    assert await sides.server.messages.get() == (note(1), b"")
+
+
 class Gate(Connection):
     """Takes frames only when it is open, and never receives."""
 
@@ -223,6 +251,19 @@ async def test_a_peer_that_does_not_read_is_dropped_before_memory_is_full(gate: 
         running = tasks.create_task(carrier.run())
         for _ in range(MAX_WAITING_BYTES // len(piece) + 1):
             carrier.post(piece)
+
+    assert running.result().code == "SD-2112"
+
+
+@pytest.mark.parametrize("kind", ["control", "bulk"])
+async def test_short_frames_count_with_what_they_take(gate: Gate, kind: str) -> None:
+    """A peer may ping without end and never read the answers; or ask for transfers and take each back."""
+    carrier = carrier_over(gate)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(carrier.run())
+        post = carrier.post if kind == "control" else carrier.post_bulk
+        for _ in range(MAX_WAITING_BYTES // 256):
+            post(b"pong")
 
     assert running.result().code == "SD-2112"
 
