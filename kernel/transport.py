@@ -119,6 +119,8 @@ class Connection(ABC):
     """The other end's address."""
     linger_seconds: float = 2.0
     """How long `close` waits at most for the peer to take what was sent."""
+    max_frame_bytes: int
+    """The limit in both directions. It may be changed: whoever does not know the peer yet takes little of it."""
 
     @abstractmethod
     async def send(self, *parts: Frame) -> None:

@@ -54,8 +54,8 @@ class FrameReader:
         if max_frame_bytes >= RESERVED:
             raise ValueError(f"max_frame_bytes: wanted less than {RESERVED:,}, got {max_frame_bytes:,}")
         self.has_ended = False
+        self.max_frame_bytes = max_frame_bytes
         self._deliver = deliver
-        self._max_frame_bytes = max_frame_bytes
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._kept = 0
         self._body: memoryview | None = None
@@ -101,7 +101,7 @@ class FrameReader:
         while end - at >= HEAD_BYTES:
             start = at + HEAD_BYTES
             size = int.from_bytes(self._scratch[at:start], "big")
-            if size > self._max_frame_bytes:
+            if size > self.max_frame_bytes:
                 self._refuse(size)
                 return
             at = start + size
@@ -122,7 +122,7 @@ class FrameReader:
 
     def _refuse(self, size: int) -> None:
         if size < RESERVED:
-            raise too_large(size, self._max_frame_bytes)
+            raise too_large(size, self.max_frame_bytes)
         if size.to_bytes(HEAD_BYTES, "big") != GOODBYE:
             raise MalformedFrame(f"a head of {size:#x} is neither a length nor a goodbye")
         self.has_ended = True

@@ -50,7 +50,7 @@ class GrpcConnection(Connection):
         self.is_clean = False
         """Whether both sides agree that nothing is missing, once it is over."""
         self._stream = stream
-        self._max_frame_bytes = max_frame_bytes
+        self.max_frame_bytes = max_frame_bytes
         self._room = asyncio.Event()
         self._inbox: Mailbox[Frame] = Mailbox(peer, on_room=self._room.set)
         self._pieces: list[memoryview] = []
@@ -73,8 +73,8 @@ class GrpcConnection(Connection):
         if self._inbox.end is not None:
             raise self._inbox.error()
         frame = b"".join((LAST, *parts))  # the mark and the frame in one: it is copied no second time
-        if len(frame) - 1 > self._max_frame_bytes:
-            raise too_large(len(frame) - 1, self._max_frame_bytes, self.peer)
+        if len(frame) - 1 > self.max_frame_bytes:
+            raise too_large(len(frame) - 1, self.max_frame_bytes, self.peer)
         async with self._turn:
             for message in _messages(frame):
                 await self._write(message)
@@ -170,8 +170,8 @@ class GrpcConnection(Connection):
 
     def _join(self, mark: bytes, piece: memoryview) -> None:
         self._pieces_bytes += len(piece)
-        if self._pieces_bytes > self._max_frame_bytes:
-            raise too_large(self._pieces_bytes, self._max_frame_bytes, self.peer)
+        if self._pieces_bytes > self.max_frame_bytes:
+            raise too_large(self._pieces_bytes, self.max_frame_bytes, self.peer)
         if mark not in (LAST, MORE) or (mark == MORE and not piece):
             raise MalformedFrame(f"a message of {len(piece)} bytes cannot begin with {mark!r} here", where=self.peer)
         self._pieces.append(piece)

@@ -73,9 +73,9 @@ class InprocListener(Listener):
     def dial(self, max_frame_bytes: int) -> Connection:
         """The client's end of a new connection; the other end waits to be accepted."""
         limit = min(max_frame_bytes, self._max_frame_bytes)
-        there, back = _Lane(f"{self.address}#{next(_serial)}"), _Lane(self.address)
-        self._arrived.put(InprocConnection(there, back, limit))
-        return InprocConnection(back, there, limit)
+        there, back = _Lane(f"{self.address}#{next(_serial)}", limit), _Lane(self.address, limit)
+        self._arrived.put(InprocConnection(there, back))
+        return InprocConnection(back, there)
 
     async def accept(self) -> Connection:
         return await self._arrived.get()
@@ -90,23 +90,31 @@ class InprocListener(Listener):
 class InprocConnection(Connection):
     """One end of a pair: two lanes, one to receive from and one to send into."""
 
-    def __init__(self, inward: _Lane, outward: _Lane, max_frame_bytes: int) -> None:
+    def __init__(self, inward: _Lane, outward: _Lane) -> None:
         self.local = outward.sender
         self.peer = inward.sender
         self._inward = inward
         self._outward = outward
-        self._max_frame_bytes = max_frame_bytes
         self._turn = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.local} -> {self.peer}: {self._inward.frames.state}, {len(self._inward.frames)} frames wait>"
 
+    @property
+    def max_frame_bytes(self) -> int:
+        """The limit in both directions."""
+        return min(self._inward.max_frame_bytes, self._outward.max_frame_bytes)
+
+    @max_frame_bytes.setter
+    def max_frame_bytes(self, limit: int) -> None:
+        self._inward.max_frame_bytes = self._outward.max_frame_bytes = limit
+
     async def send(self, *parts: Frame) -> None:
         if self._inward.frames.end is not None:
             raise self._inward.frames.error()
         frame = b"".join(parts)
-        if len(frame) > self._max_frame_bytes:
-            raise too_large(len(frame), self._max_frame_bytes, self.peer)
+        if len(frame) > self.max_frame_bytes:
+            raise too_large(len(frame), self.max_frame_bytes, self.peer)
         async with self._turn:
             is_open = await self._outward.put(frame)
         # A peer that is about to close drops what it is sent, on every wire; only a known end is an error.
@@ -134,8 +142,9 @@ class InprocConnection(Connection):
 class _Lane:
     """One direction of a pair: what is put here lies in the receiver's mailbox at once."""
 
-    def __init__(self, sender: str) -> None:
+    def __init__(self, sender: str, max_frame_bytes: int) -> None:
         self.sender = sender
+        self.max_frame_bytes = max_frame_bytes
         self._room = asyncio.Event()
         self.frames: Mailbox[bytes] = Mailbox(sender, on_room=self._room.set)
 

@@ -38,7 +38,6 @@ class StreamConnection(Connection):
         self.local = local
         self.peer = peer
         self._socket = sock
-        self._max_frame_bytes = max_frame_bytes
         self._loop = asyncio.get_running_loop()
         self._inbox: Mailbox[Frame] = Mailbox(peer, on_room=self._resume_reading)
         self._reader = FrameReader(self._inbox.put, max_frame_bytes=max_frame_bytes)
@@ -51,11 +50,20 @@ class StreamConnection(Connection):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.local} -> {self.peer}: {self._inbox.state}, {len(self._inbox)} frames wait>"
 
+    @property
+    def max_frame_bytes(self) -> int:
+        """The limit in both directions."""
+        return self._reader.max_frame_bytes
+
+    @max_frame_bytes.setter
+    def max_frame_bytes(self, limit: int) -> None:
+        self._reader.max_frame_bytes = limit
+
     async def send(self, *parts: Frame) -> None:
         if self._inbox.end is not None:
             raise self._inbox.error()
         views = [view.cast("B") for part in parts if (view := memoryview(part)).nbytes]
-        first = memoryview(head(views, self._max_frame_bytes, self.peer))
+        first = memoryview(head(views, self.max_frame_bytes, self.peer))
         async with self._turn:
             await self._write([first, *views])
 

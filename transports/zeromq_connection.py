@@ -94,7 +94,7 @@ class ZmqConnection(Connection):
         self.peer = peer
         self._put = put
         self._hang_up = hang_up
-        self._max_frame_bytes = max_frame_bytes
+        self.max_frame_bytes = max_frame_bytes
         self._waits_for_gone = waits_for_gone
         self._inbox: Mailbox[Frame] = Mailbox(peer)
         self._outward, self._inward = Window(), Window()
@@ -120,8 +120,8 @@ class ZmqConnection(Connection):
             raise self._inbox.error()
         views = [view.cast("B") for part in parts if (view := memoryview(part)).nbytes]
         size = sum(map(len, views))
-        if size > self._max_frame_bytes:
-            raise too_large(size, self._max_frame_bytes, self.peer)
+        if size > self.max_frame_bytes:
+            raise too_large(size, self.max_frame_bytes, self.peer)
         async with self._turn:
             await self._may_send.wait()
             if self._over.is_set():
@@ -170,8 +170,8 @@ class ZmqConnection(Connection):
 
     def _take_data(self, parts: list[zmq.Frame]) -> None:
         size = sum(map(len, parts)) - len(DATA)
-        if size > self._max_frame_bytes:
-            raise too_large(size, self._max_frame_bytes)
+        if size > self.max_frame_bytes:
+            raise too_large(size, self.max_frame_bytes)
         if len(parts) > _MAX_PARTS or self._inward.is_full:
             raise MalformedFrame("a frame in too many parts, or more of them than the window allows")
         self._inward.add(size)

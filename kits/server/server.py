@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from ...components.access.by_role import CommandsByRole
+from ...kernel.messages import MAX_LINK_FRAME_BYTES
 from ...kernel.operator_roles import AccessRule, Launcher, Scheduler
 from ...kernel.transport import Connection, Listener
 from ...transports.endpoints import listen
@@ -112,7 +113,7 @@ class Server:
         await self.jobs.remove_leftovers()
         self._dispatching = self._tasks.start(self.dispatcher.run())
         for address in dict.fromkeys((self.kit.listen, self.kit.admin_listen)):
-            listener = await listen(address)
+            listener = await listen(address, max_frame_bytes=MAX_LINK_FRAME_BYTES)
             self.addresses.append(listener.contact)
             self._tasks.start(self._serve(listener))
         log.info("server_ready", name=self.kit.name, term=self.term, addresses=" ".join(self.addresses))

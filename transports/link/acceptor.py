@@ -14,7 +14,8 @@ from ...kernel.transport import Connection, EndOfConnection, Listener
 from ..address import is_loopback
 from ..endpoints import transport_of
 from .carrier import ConnectionReplaced
-from .hello import Hello, HelloOk, Identity, Peer, Refusal, encode_hello, pick_version, read_hello
+from .complaints import Complaints
+from .hello import MAX_HELLO_BYTES, Hello, HelloOk, Identity, Peer, Refusal, encode_hello, pick_version, read_hello
 from .intake import Intake
 from .link import Handler, Link
 from .refusals import ClearListenerRefused, DuplicateInstance, Refused, StaleTerm, WrongProject
@@ -24,6 +25,11 @@ _log = structlog.get_logger("sundog.link")
 
 ADMIN = "admin"
 """The one role of which many sessions may live side by side under one name."""
+
+MAX_STRANGERS = 1024
+"""Connections whose HELLO has not come yet; for one more the oldest must go."""
+MAX_AWAY = 1024
+"""Links that are down and may come back; for one more the one that went first is forgotten."""
 
 Admit = Callable[[Hello, Connection], None]
 """Raises a Refused if this participant may not come in."""
@@ -64,6 +70,9 @@ class Acceptor:
         self._intake = intake
         self._admit = admit
         self._timers = timers or Timers()
+        self._complaints = Complaints(self._timers.clock)
+        self._strangers: dict[Connection, None] = {}
+        """Whose HELLO has not come yet, the oldest first."""
         self._attending: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -86,7 +95,9 @@ class Acceptor:
         async with asyncio.TaskGroup() as tasks:
             try:
                 while True:
-                    task = tasks.create_task(self._attend(await listener.accept()))
+                    connection = await listener.accept()
+                    self._expect(connection)
+                    task = tasks.create_task(self._attend(connection))
                     self._attending.add(task)
                     task.add_done_callback(self._attending.discard)
             except EndOfConnection:
@@ -100,22 +111,35 @@ class Acceptor:
         for task in self._attending:
             task.cancel()
 
+    def _expect(self, connection: Connection) -> None:
+        """Somebody has come who has said nothing yet: little is taken of him, and there are only so many."""
+        connection.max_frame_bytes = MAX_HELLO_BYTES
+        if len(self._strangers) >= MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.abort()
+        self._strangers[connection] = None
+
     async def _attend(self, connection: Connection) -> None:
         """One connection, from HELLO to its end; whatever its peer does stays in here."""
         try:
             async with deadline(self._timers.clock, self._timers.hello_seconds):
-                hello = read_hello(await connection.receive(), connection.peer)
-                link, answer = await self._welcome(hello, connection)
+                said = await connection.receive()
+                self._strangers.pop(connection, None)
+                link, answer = await self._welcome(read_hello(said, connection.peer), connection)
         except Refused as error:
-            _log.warning("refused", address=connection.peer, code=error.code, reason=error.what)
+            self._complaints.log("refused", address=connection.peer, code=error.code, reason=error.what)
             await self._refuse(connection, error)
         except (SundogError, TimeoutError) as error:
-            _log.warning("no HELLO", address=connection.peer, reason=str(error) or "nothing came in time")
-            connection.abort()
+            self._complaints.log("no HELLO", address=connection.peer, reason=str(error) or "nothing came in time")
+        except Exception:  # noqa: BLE001  # whatever it is, it ends this connection and no other
+            _log.exception("a peer could not be let in", address=connection.peer)
         else:
+            connection.max_frame_bytes = MAX_LINK_FRAME_BYTES
             await link.serve(connection, encode_hello(answer))
             self._forget_later(link)
         finally:
+            self._strangers.pop(connection, None)
             connection.abort()
 
     async def _refuse(self, connection: Connection, error: Refused) -> None:
@@ -163,14 +187,19 @@ class Acceptor:
             await other.close("a new instance came")
 
     def _forget_later(self, link: Link) -> None:
-        """An admin's sessions are many and new each time: drop one that does not come back."""
-        if link.peer.role == ADMIN and not link.is_up:
+        """An admin's sessions are many and new each time: drop one that does not come back. Of all others some are kept."""
+        if link.is_up or self.links.get(link.peer) is not link:
+            return
+        if link.peer.role == ADMIN:
             self._timers.clock.call_later(self._timers.forget_seconds, lambda: self._forget(link))
+        self.links[link.peer] = self.links.pop(link.peer)  # the last to go is the last to be forgotten
+        for gone in [one for one in self.links.values() if not one.is_up][:-MAX_AWAY]:
+            self._forget(gone)
 
     def _forget(self, link: Link) -> None:
         if not link.is_up and self.links.get(link.peer) is link:
             self._remove(link)
-            link.end("the admin did not come back")
+            link.end(f"{link.peer} did not come back")
 
     def _remove(self, link: Link) -> None:
         self.links.pop(link.peer, None)

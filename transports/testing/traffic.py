@@ -155,6 +155,19 @@ async def a_frame_at_the_limit_passes_and_one_above_is_refused(wire: Wire) -> No
         await echo(client, server)
 
 
+async def a_limit_may_be_changed_while_a_connection_lives(wire: Wire) -> None:
+    """Whoever does not know a peer yet takes less of it; the larger frame is an error at one of the ends."""
+    async with pair(wire) as (client, server):
+        server.max_frame_bytes = KIB
+        await echo(client, server, _bytes(KIB))
+        server.max_frame_bytes = 100 * KIB
+        await echo(client, server, _bytes(100 * KIB))
+        server.max_frame_bytes = KIB
+        with raises(FrameTooLarge):
+            await client.send(_bytes(2 * KIB))
+            await server.receive()
+
+
 def _bytes(size: int) -> bytes:
     """So many bytes that show when some are lost or doubled: the period is not a power of two."""
     pattern = _PATTERN[:251]
