@@ -157,6 +157,8 @@ class GrpcConnection(Connection):
             self._lose()
         except TransportError as error:
             self.end(type(error), error.what)
+        finally:
+            self.end(ConnectionLost, "it is read no longer")  # whatever the library raised: nobody may wait for ever
 
     def _take(self, message: bytes | object) -> None:
         """Look at one message: a frame, a piece of one, or how it ends."""

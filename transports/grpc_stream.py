@@ -37,6 +37,8 @@ METHOD = "/sundog.Wire/Frames"
 _CALLER = "sundog-caller"
 """The server tells the client under this name as whom it sees it: the library does not say what port it calls from."""
 _FOREVER_SECONDS = 1e9
+_SILENT_MS = 5_000
+"""So long may somebody hold a descriptor without a stream."""
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", PIECE_BYTES + 1),
@@ -48,6 +50,8 @@ _SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),  # else two servers would share a port, and each get half of the sites
     ("grpc.max_concurrent_streams", 1),
     ("grpc.keepalive_time_ms", 60_000),  # a frozen peer of an aborted connection would hold its descriptor for ever
+    ("grpc.server_handshake_timeout_ms", _SILENT_MS),  # who does not speak HTTP/2
+    ("grpc.max_connection_idle_ms", _SILENT_MS),  # who opens no stream; ours open one at once, and leave with it
 ]
 _CLIENT_OPTIONS = [
     *_OPTIONS,

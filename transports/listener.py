@@ -56,7 +56,7 @@ class SocketListener(Listener):
             sock.close()
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        os.close(self._spare)
+        self._close_spare()
 
     def _resume(self) -> None:
         if self._arrived.end is None:
@@ -76,7 +76,14 @@ class SocketListener(Listener):
 
     def _turn_away(self) -> None:
         """Out of descriptors: a waiting peer would keep the loop spinning. Close it, by way of the spare one."""
-        os.close(self._spare)
+        self._close_spare()
         with contextlib.suppress(OSError):
             self._socket.accept()[0].close()
-        self._spare = os.open(os.devnull, os.O_RDONLY)
+        with contextlib.suppress(OSError):  # another thread was quicker
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def _close_spare(self) -> None:
+        """Once: its number may be that of somebody else's file from now on."""
+        spare, self._spare = self._spare, -1
+        if spare >= 0:
+            os.close(spare)

@@ -23,8 +23,9 @@ from sundog.kernel.transport import (
     ListenFailed,
     MalformedFrame,
 )
+from sundog.transports import grpc_stream
 from sundog.transports.address import Address
-from sundog.transports.grpc_connection import GOODBYE, LAST, MORE, PIECE_BYTES
+from sundog.transports.grpc_connection import GOODBYE, LAST, MORE, PIECE_BYTES, GrpcConnection
 from sundog.transports.grpc_stream import GrpcStream
 
 from .grpc_stranger import stranger_at
@@ -205,6 +206,43 @@ async def test_a_server_of_another_wire_is_nobody() -> None:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ConnectFailed):
             await GrpcStream().connect(f"grpc://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    "first", [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")], ids=["nothing", "HTTP/2"]
+)
+async def test_who_opens_no_stream_is_shown_out(monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
+    """Each holds a descriptor. Waits until the server hangs up, which the library would otherwise do after two minutes, or never."""
+    options = [(name, 100 if value == grpc_stream._SILENT_MS else value) for name, value in grpc_stream._SERVER_OPTIONS]
+    monkeypatch.setattr(grpc_stream, "_SERVER_OPTIONS", options)
+    loop = asyncio.get_running_loop()
+    async with (
+        await GrpcStream().listen(LOOPBACK) as listener,
+        await GrpcStream().connect(listener.contact) as client,
+        await listener.accept() as server,
+    ):
+        address = Address.parse(listener.contact)
+        with socket.create_connection((address.host, address.port)) as stranger:
+            stranger.setblocking(False)
+            await loop.sock_sendall(stranger, first)
+            async with asyncio.timeout(10):
+                while await loop.sock_recv(stranger, 1000):
+                    pass
+        await exchange(client, server)
+
+
+async def test_a_reader_that_fails_ends_its_connection() -> None:
+    """Whatever the library raises: who waits for a frame is told, instead of waiting for ever."""
+
+    class Odd:
+        async def read(self) -> bytes:
+            raise KeyError("a mistake of the library")
+
+    connection = GrpcConnection(Odd(), local="here", peer="there", max_frame_bytes=100)
+    running = asyncio.ensure_future(connection.run())
+    with pytest.raises(ConnectionLost, match="it is read no longer"):
+        await connection.receive()
+    await running
 
 
 async def test_mutated_bytes_on_the_port_disturb_nobody() -> None:

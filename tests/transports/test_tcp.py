@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import resource
 import socket
@@ -13,6 +14,7 @@ import pytest
 
 from sundog.kernel.transport import AddressError, ConnectFailed, Connection, ListenFailed
 from sundog.transports.address import Address
+from sundog.transports.listener import SocketListener
 from sundog.transports.stream import StreamConnection
 from sundog.transports.tcp import Tcp
 
@@ -101,6 +103,22 @@ async def test_without_descriptors_a_peer_is_turned_away_and_the_listener_goes_o
                         assert await loop.sock_recv(unlucky, 1) == b""
         async with await Tcp().connect(listener.contact) as client, await listener.accept() as server:
             await exchange(client, server)
+
+
+async def test_a_spare_descriptor_that_another_thread_took_is_not_closed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number would be that of a file of somebody else: a journal, say."""
+    async with await Tcp().listen("tcp://127.0.0.1:0") as listener:
+        assert isinstance(listener, SocketListener)
+        with monkeypatch.context() as taken:
+            taken.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
+            listener._turn_away()
+        numbers = [os.dup(0) for _ in range(20)]
+
+        listener._turn_away()
+
+        for number in numbers:
+            os.fstat(number)
+            os.close(number)
 
 
 @contextlib.contextmanager
