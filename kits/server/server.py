@@ -17,7 +17,7 @@ from ...kernel.operator_roles import AccessRule, Launcher, Scheduler
 from ...kernel.transport import Connection, Listener
 from ...transports.endpoints import listen
 from ...transports.link import Acceptor, Hello, Identity, Intake, Link, Timers, Writer
-from ...transports.link.refusals import TooManySites
+from ...transports.link.refusals import TooManySites, UnknownPeer
 from ..protocol.messages import Command
 from ..protocol.records import RunFinished, Status
 from ..supervisor.run_logs import RunLogs
@@ -43,6 +43,8 @@ from .site_events import SiteEvents
 from .streams import Streams
 
 log = structlog.get_logger()
+ROLES = ("admin", "site")
+"""Who may link; what a message means is decided by this."""
 
 
 class Server:
@@ -162,7 +164,9 @@ class Server:
         return {link.peer.name: link for link in sorted(links, key=lambda link: link.peer.name)}
 
     def _admit(self, hello: Hello, _connection: Connection) -> None:
-        """Raises: TooManySites."""
+        """Raises: UnknownPeer, TooManySites."""
+        if hello.role not in ROLES:
+            raise UnknownPeer(f"a server links with {' and '.join(ROLES)}, not with {hello.role}")
         others = self.sites().keys() - {hello.name}
         if hello.role == "site" and len(others) >= self.kit.limits.max_sites:
             raise TooManySites(f"{len(others)} sites are linked, the limit is {self.kit.limits.max_sites}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from ...kernel.messages import Message
+from ...kernel.messages import Message, MessageError
 from ...transports.link import Handler, Link
 from ..protocol.messages import (
     Answer,
@@ -78,7 +78,7 @@ class SiteEvents(Handler):
             case Answer():
                 self._server.questions.answered(site, message, bytes(body))
             case _:
-                log.warning("unexpected_message", site=site, message=type(message).__name__)
+                raise MessageError(f"{type(message).__name__} is nothing that a site says")
 
     def _on_admin_message(self, link: Link, message: Message, body: memoryview) -> None:
         match message:
@@ -87,7 +87,7 @@ class SiteEvents(Handler):
             case Withdraw():
                 self._server.commands.waiting.left(lambda who: who == (link, message.request))
             case _:
-                log.warning("unexpected_message", admin=link.peer.name, message=type(message).__name__)
+                raise MessageError(f"{type(message).__name__} is nothing that an admin says")
 
     def _on_sync(self, link: Link, sync: Sync) -> None:
         site = link.peer.name
@@ -102,7 +102,7 @@ class SiteEvents(Handler):
 
     def _on_started(self, site: str, message: Started | SiteFailed) -> None:
         program = self._server.runs.get(message.run)
-        if program is not None and message.failure is not None:
+        if program is not None and site in program.run.sites and message.failure is not None:
             log.warning("site_cannot", run=message.run, site=site, code=message.failure.code, error=message.failure.what)
             program.feed(ev.SiteCannot(site, msgspec.structs.replace(message.failure, site=site), time.time()))
 

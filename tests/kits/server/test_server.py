@@ -8,14 +8,16 @@ import pytest
 
 from sundog.components.launchers.process import ProcessLauncher
 from sundog.components.schedulers.fifo import FifoScheduler
-from sundog.kernel.transport import Connection
+from sundog.kernel.messages import Message, encode
+from sundog.kernel.transport import Connection, ConnectionLost
+from sundog.kits.protocol.messages import Ask, Command, Sync
 from sundog.kits.server.server import Server
 from sundog.kits.workspace.folders import Workspace
 from sundog.kits.workspace.kit import Limits, ServerKit
 from sundog.transports import endpoints
 from sundog.transports.link import Identity
 from sundog.transports.link.hello import encode_hello, read_answer
-from sundog.transports.link.refusals import TooManySites
+from sundog.transports.link.refusals import TooManySites, UnknownPeer
 
 
 async def say_hello(address: str, role: str, name: str) -> Connection:
@@ -23,6 +25,37 @@ async def say_hello(address: str, role: str, name: str) -> Connection:
     await connection.send(encode_hello(Identity("clinic", role, name).hello(0)))
     read_answer(await connection.receive(), address)
     return connection
+
+
+async def until_lost(connection: Connection) -> None:
+    """Receive what there is."""
+    while True:
+        await connection.receive()
+
+
+async def test_who_is_neither_site_nor_admin_is_not_let_in(tmp_path: Path) -> None:
+    """Under another role somebody would be a second link with a site's name, and speak for it."""
+    (tmp_path / "startup").mkdir()
+    kit = ServerKit(project="clinic", listen="inproc://roles", admin_listen="inproc://roles")
+
+    async with Server(Workspace(tmp_path).create(), kit, launcher=ProcessLauncher(), scheduler=FifoScheduler()):
+        site = await say_hello("inproc://roles", "site", "site-1")
+        for role in ("overseer", "server", "Site"):
+            with pytest.raises(UnknownPeer, match=f"not with {role}"):
+                await say_hello("inproc://roles", role, "site-1")
+        site.abort()
+
+
+@pytest.mark.parametrize(("role", "said"), [("site", Command("1", "list_jobs")), ("site", Ask("1", "pwd")), ("admin", Sync([]))])
+async def test_who_says_what_his_role_does_not_say_is_dropped(tmp_path: Path, role: str, said: Message) -> None:
+    (tmp_path / "startup").mkdir()
+    kit = ServerKit(project="clinic", listen="inproc://words", admin_listen="inproc://words")
+
+    async with Server(Workspace(tmp_path).create(), kit, launcher=ProcessLauncher(), scheduler=FifoScheduler()):
+        connection = await say_hello("inproc://words", role, "one")
+        await connection.send(encode(said))
+        with pytest.raises(ConnectionLost):
+            await until_lost(connection)
 
 
 async def test_no_more_sites_are_let_in_than_the_kit_says(tmp_path: Path) -> None:
