@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -256,10 +257,14 @@ async def test_a_reused_descriptor_is_not_mistaken_for_the_one_before() -> None:
 )
 async def test_messages_that_are_no_frames_end_their_own_connection(messages: list[Message], end: type[Exception]) -> None:
     async with three(max_frame_bytes=1000) as (listener, _, _), stranger_at(listener.contact) as stranger:
-        await stranger.say(messages)
+        # The library tells of a message that it refuses before it hands over those that came just before it.
+        accepted = threading.Event()
+        saying = asyncio.create_task(stranger.say(messages, after=accepted))
         connection = await listener.accept()
+        accepted.set()
         with pytest.raises(end):
             await connection.receive()
+        await saying
         assert "open" not in repr(connection)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -22,16 +23,18 @@ class Stranger:
         self._context = context
         self._endpoint = contact.removeprefix("zmq+").replace("zmq://", "tcp://")
 
-    async def say(self, messages: Sequence[Message], *, is_polite: bool = True) -> None:
-        """Connect, introduce himself if he is polite, say it all, and hang up without waiting for an answer."""
-        await asyncio.to_thread(self._say, messages, is_polite)
+    async def say(self, messages: Sequence[Message], *, is_polite: bool = True, after: threading.Event | None = None) -> None:
+        """Connect, introduce himself if he is polite, say it all (when `after` is set), and hang up without waiting for an answer."""
+        await asyncio.to_thread(self._say, messages, is_polite, after)
 
     async def hear(self, messages: Sequence[Message], *, is_polite: bool = True) -> list[bytes]:
         """Likewise, but wait for one answer first."""
         return await asyncio.to_thread(self._hear, messages, is_polite)
 
-    def _say(self, messages: Sequence[Message], is_polite: bool) -> None:
+    def _say(self, messages: Sequence[Message], is_polite: bool, after: threading.Event | None) -> None:
         with self._connected(is_polite) as socket:
+            if after is not None:
+                after.wait()
             for message in messages:
                 socket.send_multipart(message)
 
