@@ -29,6 +29,7 @@ from sundog.transports.grpc_connection import GOODBYE, LAST, MORE, PIECE_BYTES, 
 from sundog.transports.grpc_stream import GrpcStream
 
 from .grpc_stranger import stranger_at
+from .ipv6 import needs_ipv6
 from .test_hostile_frames import mutated
 
 LOOPBACK = "grpc://127.0.0.1:0"
@@ -60,7 +61,7 @@ async def test_a_name_is_resolved() -> None:
             await exchange(client, server)
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@needs_ipv6
 async def test_an_ipv6_address_has_its_brackets() -> None:
     async with (
         await GrpcStream().listen("grpc://[::1]:0") as listener,

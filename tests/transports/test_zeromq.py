@@ -33,6 +33,7 @@ from sundog.transports.zeromq import ZeroMq, ZeroMqIpc
 from sundog.transports.zeromq_connection import CREDIT, DATA, GONE, GOODBYE, SEEN
 from sundog.transports.zeromq_listener import HELLO, OPENED, READY, WORD_BYTES, ZmqListener
 
+from .ipv6 import needs_ipv6
 from .link.sides import above
 from .test_hostile_frames import mutated
 from .zeromq_stranger import Message, stranger_at
@@ -101,7 +102,7 @@ async def test_a_name_is_resolved() -> None:
         await client.close()
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@needs_ipv6
 async def test_an_ipv6_address_has_its_brackets() -> None:
     async with await ZeroMq().listen("zmq://[::1]:0") as listener:
         client = await ZeroMq().connect(listener.contact)
