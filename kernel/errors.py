@@ -124,11 +124,13 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
             return error.failure
         trace = "".join(traceback.format_exception(error))[-8000:]
         if isinstance(error, SundogError):
-            where = error.where or _user_line(error)
+            where = error.where or _user_line(error)  # a line of ours would send its reader to the wrong place
             return cls(error.code, cut(error.what, MAX_WHAT_CHARACTERS), where, error.cure, site, component, trace)
-        what = cut(f"{type(error).__name__}: {error}", MAX_WHAT_CHARACTERS)
+        words = error.msg if isinstance(error, SyntaxError) else error  # its other words are the place
+        what = cut(f"{type(error).__name__}: {words}", MAX_WHAT_CHARACTERS)
+        where = _user_line(error) or _last_line(error)
         cure = paragraph(UserCodeError, "Cure")
-        return cls(UserCodeError.code, what, _user_line(error), cure, site, component, trace)
+        return cls(UserCodeError.code, what, where, cure, site, component, trace)
 
     def __str__(self) -> str:
         at = " ".join(dict.fromkeys(part for part in (self.site, self.component, self.where) if part))
@@ -171,14 +173,20 @@ _FOREIGN = (f"{sys.base_prefix}/", f"{sys.prefix}/")
 
 
 def _user_line(error: BaseException) -> str:
-    """`file:line` of the innermost frame that is neither ours nor of an installed library.
+    """`file:line` of the innermost frame that is neither ours nor of an installed library; empty when there is none.
 
     The file goes by its place below the folder that it was imported from: a job's code runs from a copy of the job's folder.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
+    if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
+        return f"{_as_imported(error.filename)}:{error.lineno}"  # the frames are those of whoever imported it
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not _is_library(frame):
             return f"{_as_imported(frame.filename)}:{frame.lineno}"
+    return ""
+
+
+def _last_line(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
