@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import SpecError, SundogError
@@ -78,10 +78,18 @@ class Findings:
                 self.add(UnknownKey, place, f"nobody reads the key {key!r}{did_you_mean(key, names)}")
 
     def refuse(self) -> None:
-        """Go on if nothing is wrong.
+        """Go on if nothing is wrong. Raises: as `refuse`."""
+        refuse(self.errors)
 
-        Raises:
-            SpecErrors: it lists all mistakes.
-        """
-        if self._errors:
-            raise SpecErrors(self.errors)
+
+def refuse(mistakes: Sequence[SundogError]) -> None:
+    """Go on if there are no mistakes.
+
+    Raises:
+        SundogError: the only one, with its own code, place and cure.
+        SpecErrors: it lists all of them.
+    """
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        raise SpecErrors(mistakes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,9 +34,10 @@ class MalformedSpec(SpecError):
 class WrongRole(SpecError):
     """A component stands in a place where one of another role is wanted.
 
-    Cause: two lists or two ids were mixed up, or the class does not inherit from its role (sundog.Filter, …).
+    Cause: two lists or two ids were mixed up, or the class does not inherit from its role (sundog.Filter, …), or lacks one
+    of its methods.
 
-    Cure: name a component of the wanted role, or let the class inherit from it.
+    Cure: name a component of the wanted role, or let the class inherit from it and have its methods.
     """
 
     code = "SD-1106"
@@ -99,12 +101,11 @@ class SpecReader:
         except SundogError as error:
             self._findings.take(error, f"{at}.{key}")
             return None
-        if not issubclass(kind, want):
-            self._findings.add(
-                WrongRole,
-                at,
-                f"wanted {with_article(want.__name__)}, got {kind.__module__}.{kind.__qualname__}, which does not inherit from it",
-            )
+        wrong = "" if issubclass(kind, want) else f"wanted {with_article(want.__name__)}, got {_full(kind)}, which does not inherit from it"
+        if inspect.isabstract(kind):
+            wrong = wrong or f"{_full(kind)} cannot be made: it lacks {', '.join(sorted(getattr(kind, '__abstractmethods__', ())))}"
+        if wrong:
+            self._findings.add(WrongRole, at, wrong)
             return None
         constructor = constructor_of(kind)
         arguments = self._arguments(spec.get("args", {}), f"{at}.args", kind, constructor, alias or Alias("", kind.__name__))
@@ -163,6 +164,10 @@ class SpecReader:
                 )
                 found[name or key] = (key, {"ref": value} if is_reference else value)
         return found
+
+
+def _full(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _referred(key: str, constructor: Constructor) -> str | None:

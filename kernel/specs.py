@@ -137,10 +137,12 @@ class Components:
             What `build` takes; None when it is disabled, not needed here, or wrong.
         """
         self._is_checked = False
+        before = len(self.findings.errors)
         spec = self._reader.fill(spec, at)
         name = spec.get("id") if isinstance(spec, dict) else None
-        before = len(self.findings.errors)
-        planned = self._reader.read(spec, at, want, name if isinstance(name, str) and name not in self._planned else at)
+        label = name if isinstance(name, str) and name not in self._planned else at
+        is_filled = len(self.findings.errors) == before  # else a value that is missing would be called a wrong one
+        planned = self._reader.read(spec, at, want, label) if is_filled else None
         if planned is not None:
             self._planned[planned.label] = planned
         if has_id and isinstance(spec, dict):
@@ -169,7 +171,7 @@ class Components:
         """Construct one component (once), after those it refers to.
 
         Raises:
-            SpecErrors: there are findings.
+            SundogError: there are findings (see `findings.refuse`).
             ConstructorRaised: a constructor raised; a SundogError that it raises comes as it is.
         """
         if not self._is_checked:

@@ -6,19 +6,20 @@ server's job process and the sites'.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...kernel.errors import SpecError, SundogError
-from ...kernel.findings import SpecErrors
+from ...kernel.findings import refuse
 from ...kernel.observers import Observers
 from ...kernel.operator_roles import Tracker
 from ...kernel.plugins import plugins
 from ...kernel.roles import Executor, Filter, Workflow
 from ...kernel.spec_reader import MalformedSpec, Planned, scalars
 from ...kernel.specs import Components, DuplicateId
+from ...kernel.wording import did_you_mean
 from ...workflows.filtering import Filters
 from ..workspace.job_folder import CONFIG_STEMS, read_config
 
@@ -32,6 +33,7 @@ _NOT_NEEDED = {
     "handlers": "every component with observer hooks is told of events",
 }
 """Keys of FLARE 2.1 → why nobody reads them here."""
+EVERY_TASK = "*"
 
 
 class TaskTaken(SpecError):
@@ -56,6 +58,17 @@ class TaskUnserved(SpecError):
     code = "SD-1142"
 
 
+class FilterIdle(SpecError):
+    """A filter is for a task that never comes by, so it would filter nothing.
+
+    Cause: the task's name is misspelt in "task_data_filters" or "task_result_filters".
+
+    Cure: take a name that an executor of the same file serves, at the server one that a workflow sends; or remove the entry.
+    """
+
+    code = "SD-1143"
+
+
 @dataclass
 class AppPlan:
     """An app's config, read and planned, with nothing constructed."""
@@ -66,6 +79,18 @@ class AppPlan:
     executors: list[tuple[list[str], Planned]] = field(default_factory=list)
     data_filters: list[tuple[list[str], list[Planned]]] = field(default_factory=list)
     result_filters: list[tuple[list[str], list[Planned]]] = field(default_factory=list)
+    named_tasks: set[str] = field(default_factory=set)
+    """What stands in "tasks" of its executors, also of those that are disabled or wrong."""
+    filtered_tasks: dict[str, list[str]] = field(default_factory=dict)
+    """JSON path → what stands in "tasks" of filters."""
+
+    def find_idle_filters(self, passing: Collection[str]) -> None:
+        """Find filters for other tasks than those that come by here: a slip in a name must not let out what was to be kept."""
+        if EVERY_TASK in passing:
+            return
+        for place, tasks in self.filtered_tasks.items():
+            for task in sorted({*tasks} - {*passing, EVERY_TASK}):
+                self.parts.findings.add(FilterIdle, place, f"no task {task!r} comes by here{did_you_mean(task, passing)}")
 
     def check(self) -> list[SundogError]:
         """All that is wrong with it."""
@@ -78,7 +103,7 @@ class AppPlan:
 
     @property
     def tasks(self) -> set[str]:
-        """The task names its executors serve; "*" serves every one."""
+        """The task names its executors serve; EVERY_TASK serves every one."""
         return {task for tasks, _ in self.executors for task in tasks}
 
 
@@ -99,7 +124,7 @@ class App:
 
     def executor_for(self, task: str) -> Executor | None:
         """Who does a task."""
-        return self.executors.get(task, self.executors.get("*"))
+        return self.executors.get(task, self.executors.get(EVERY_TASK))
 
 
 def plan_app(folder: Path, role: str, prepare: Callable[[str], object] = lambda _label: None) -> AppPlan:
@@ -117,6 +142,10 @@ def plan_app(folder: Path, role: str, prepare: Callable[[str], object] = lambda 
     plan.result_filters = list(_plan_filters(plan, document, "task_result_filters"))
     known = (*_KNOWN_KEYS[role], *parts.variables_read)
     parts.findings.check_keys(document, known, "", _NOT_NEEDED)
+    if role == "server" and not document.get("workflows"):
+        parts.findings.add(MalformedSpec, "workflows", "wanted at least one workflow, got none: the job would do nothing")
+    if plan.named_tasks:
+        plan.find_idle_filters(plan.named_tasks)
     return plan
 
 
@@ -128,8 +157,10 @@ def _items(plan: AppPlan, document: Mapping[str, Any], key: str) -> list[Any]:
     return []
 
 
-def _tasks_of(plan: AppPlan, entry: Any, at: str) -> list[str]:
+def _tasks_of(plan: AppPlan, entry: Any, at: str, other_key: str) -> list[str]:
     tasks = entry.get("tasks") if isinstance(entry, dict) else None
+    if isinstance(entry, dict):
+        plan.parts.findings.check_keys(entry, ("tasks", other_key), at)
     if isinstance(tasks, list) and tasks and all(isinstance(task, str) for task in tasks):
         return tasks
     plan.parts.findings.add(MalformedSpec, f"{at}.tasks", f"wanted a list of task names, got {tasks!r}")
@@ -148,7 +179,8 @@ def _plan_workflow(plan: AppPlan, spec: Any, index: int) -> None:
 
 
 def _plan_executor(plan: AppPlan, entry: Any, at: str) -> None:
-    tasks = _tasks_of(plan, entry, at)
+    tasks = _tasks_of(plan, entry, at, "executor")
+    plan.named_tasks |= set(tasks)
     taken = sorted(plan.tasks & set(tasks))
     if taken:
         plan.parts.findings.add(TaskTaken, f"{at}.tasks", f"another executor serves {', '.join(taken)} already")
@@ -160,7 +192,7 @@ def _plan_executor(plan: AppPlan, entry: Any, at: str) -> None:
 def _plan_filters(plan: AppPlan, document: Mapping[str, Any], key: str) -> Iterator[tuple[list[str], list[Planned]]]:
     for index, entry in enumerate(_items(plan, document, key)):
         at = f"{key}[{index}]"
-        tasks = _tasks_of(plan, entry, at)
+        tasks = plan.filtered_tasks[f"{at}.tasks"] = _tasks_of(plan, entry, at, "filters")
         specs = entry.get("filters", []) if isinstance(entry, dict) else []
         if not isinstance(specs, list):
             plan.parts.findings.add(
@@ -175,12 +207,9 @@ def build_app(plan: AppPlan) -> App:
     """Construct everything.
 
     Raises:
-        SpecErrors: there are findings; nothing was constructed.
-        SundogError: a constructor raised.
+        SundogError: there are findings (see `findings.refuse`), and nothing was constructed; or a constructor raised.
     """
-    findings = plan.check()
-    if findings:
-        raise SpecErrors(findings)
+    refuse(plan.check())
     components = plan.parts.build_all()
     observers = Observers()
     for name, module in plugins().watchers.items():

@@ -18,14 +18,13 @@ from ...kernel.context import Context, entered
 from ...kernel.errors import Failure, SundogError
 from ...kernel.packing import scratch
 from ...kernel.roles import Policy, Workflow
+from ...kernel.wording import did_you_mean
 from ...workflows.policy import SitesPolicy
 from ..protocol.answers import CheckedWorkflow, JobCheck, Problem
 from ..workspace.job_folder import CONFIG_STEMS, App, JobFolder, read_job
 from ..workspace.job_meta import SERVER
-from .app import AppPlan, TaskUnserved, plan_app
+from .app import EVERY_TASK, AppPlan, TaskUnserved, plan_app
 from .custom_code import CustomCode
-
-EVERY_TASK = "*"
 
 
 class JobChecker:
@@ -43,6 +42,8 @@ class JobChecker:
         for app in self._job.apps.values():
             if any(name != SERVER for name in app.sites):
                 self._app(app, "site")
+        if self._mistakes:  # an executor with a mistake may serve what nobody else does
+            self._served.add(EVERY_TASK)
         for app in self._job.apps.values():
             if app.is_for(SERVER):
                 self._app(app, "server")
@@ -76,6 +77,10 @@ class JobChecker:
                             self._workflow(app, name, workflow, f"{plan.file}: {planned.at}")
                     except Exception as exc:  # noqa: BLE001  # the job's code
                         self._failed(exc)
+        sent = [workflow.tasks for workflow in self._workflows if workflow.app == app.name]
+        if len(sent) == len(plan.workflows) and all(sent):  # else some are only known when they are sent
+            plan.find_idle_filters({task for tasks in sent for task in tasks})
+            self._mistakes += map(Problem.of, plan.parts.findings.errors)
 
     def _workflow(self, app: App, name: str, workflow: Workflow, at: str) -> None:
         tasks = list(workflow.tasks())
@@ -84,9 +89,8 @@ class JobChecker:
         self._workflows.append(CheckedWorkflow(app.name, name, tasks, words))
         for task in tasks:
             if task not in self._served and EVERY_TASK not in self._served:
-                served = ", ".join(sorted(self._served)) or "none"
-                what = f"it sends the task {task!r}, for which no app has an executor in {CONFIG_STEMS['site']}.json; there is {served}"
-                self._mistakes.append(Problem.of(TaskUnserved(what, where=at)))
+                what = f"it sends the task {task!r}, for which no app has an executor in {CONFIG_STEMS['site']}.json"
+                self._mistakes.append(Problem.of(TaskUnserved(f"{what}{did_you_mean(task, self._served)}", where=at)))
 
     def _failed(self, error: Exception) -> None:
         self._mistakes.append(Problem.of(error if isinstance(error, SundogError) else Failure.of(error)))

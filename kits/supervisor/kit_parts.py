@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...kernel.errors import DaemonError
-from ...kernel.findings import SpecErrors
+from ...kernel.findings import refuse
 from ...kernel.operator_roles import OPERATOR_ROLES
 from ...kernel.plugins import plugins
 from ...kernel.specs import Components
@@ -42,7 +42,7 @@ class KitParts:
         file: what messages call the kit's file.
 
     Raises:
-        SpecErrors: it lists all that is wrong with them.
+        SundogError: what is wrong with them (see `findings.refuse`).
         ConstructorRaised: a constructor raised.
     """
 
@@ -51,9 +51,7 @@ class KitParts:
         components = Components(plugins(), file=file)
         for index, spec in enumerate(specs):
             components.add(spec, f"components[{index}]", has_id=True)
-        findings = components.check()
-        if findings:
-            raise SpecErrors(findings)
+        refuse(components.check())
         self.notes = tuple(components.findings.notes)
         self._parts = components.build_all()
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from sundog.kernel.context import RunAborted
-from sundog.kernel.findings import Findings, SpecErrors
+from sundog.kernel.findings import Findings, SpecErrors, UnknownKey
 from sundog.kernel.hookspecs import register
 from sundog.kernel.importing import ModuleMissing
 from sundog.kernel.jsontext import load_json
@@ -32,6 +32,10 @@ class Mean(Aggregator):
 
     def aggregate(self, results: Sequence[Result]) -> Shareable:  # type: ignore[override]
         raise NotImplementedError
+
+
+class Unfinished(Aggregator):
+    """It has not got what its role demands."""
 
 
 class Keeper(Persistor):
@@ -319,6 +323,30 @@ def test_all_mistakes_come_at_once(parts: Plugins) -> None:
     places = [error.where for error in caught.value.findings]
     assert places == [f"a/server.json: components[{place}" for place in ("0].args.rat", "1].id", "0].args.rate", "2].args.aggregator_id")]
     assert str(caught.value).startswith("[SD-1101] 4 mistakes:\n  [SD-1102] a/server.json: components[0].args.rat: Mean has no argument")
+
+
+def test_one_mistake_alone_comes_as_itself(parts: Plugins) -> None:
+    """Its own code and cure, not those of a list."""
+    with pytest.raises(UnknownKey) as caught:
+        components(parts, spec("Mean", "a", rat=1)).build_all()
+
+    assert caught.value.where == "a/server.json: components[0].args.rat"
+
+
+def test_an_unknown_variable_is_told_once_and_not_as_a_wrong_value_too(parts: Plugins) -> None:
+    """What it would have been is not known."""
+    found = components(parts, spec("Mean", "a", rate="{rat}"), spec("Gather", "g", aggregator_id="a"))
+
+    assert [error.code for error in found.check()] == ["SD-1107"]
+
+
+def test_a_class_that_lacks_a_method_of_its_role_is_found_before_it_is_made(parts: Plugins) -> None:
+    """Nobody is shown the line of ours that would have made it."""
+    found = components(parts, {"id": "a", "path": f"{__name__}.Unfinished"})
+
+    assert [str(error) for error in found.check()] == [
+        f"[SD-1106] a/server.json: components[0]: {__name__}.Unfinished cannot be made: it lacks aggregate"
+    ]
 
 
 def test_a_mistake_is_told_once_and_not_again_where_the_component_is_referred_to(parts: Plugins) -> None:

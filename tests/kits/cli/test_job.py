@@ -65,7 +65,24 @@ def test_a_task_without_an_executor_is_found(job: Path) -> None:
     (mistake,) = check_job(job).mistakes
     assert mistake.code == "SD-1142"
     assert "'train'" in mistake.what
-    assert "there is trane" in mistake.what
+    assert "did you mean 'trane'?" in mistake.what
+
+
+def test_an_executor_with_a_mistake_still_serves_its_tasks(job: Path) -> None:
+    """One slip is one mistake: nobody is sent to look for a missing task."""
+    change(job / "app/config/config_fed_client.json", '"NPTrainer"', '"NPTrainr"')
+
+    assert codes(job) == ["SD-1006"]
+
+
+def test_a_filter_for_a_task_that_no_workflow_sends_is_found(job: Path) -> None:
+    """At the server the workflows say which tasks there are."""
+    filters = '"task_result_filters": [{"tasks": ["trian"], "filters": [{"name": "ExcludeVars", "args": {"exclude_vars": ["a"]}}]}],'
+    change(job / "app/config/config_fed_server.json", '"workflows"', f'{filters} "workflows"')
+
+    (mistake,) = check_job(job).mistakes
+    assert (mistake.code, mistake.where) == ("SD-1143", "app/config/config_fed_server.json: task_result_filters[0].tasks")
+    assert "did you mean 'train'?" in mistake.what
 
 
 def test_mistakes_of_meta_json_are_found(job: Path) -> None:

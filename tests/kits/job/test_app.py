@@ -9,7 +9,6 @@ import pytest
 
 from sundog.components.filters.exclude_vars import ExcludeVars
 from sundog.kernel.errors import SundogError
-from sundog.kernel.findings import SpecErrors
 from sundog.kits.job.app import AppPlan, build_app, plan_app
 from sundog.kits.job.custom_code import CustomCode
 from sundog.workflows.scatter_and_gather import ScatterAndGather
@@ -23,6 +22,7 @@ PARTS = [
 ]
 SAG = {"id": "sag", "name": "ScatterAndGather", "args": {"aggregator_id": "aggregator", "persistor_id": "persistor", "update_id": "update"}}
 TRAINER = {"tasks": ["train", "submit_model"], "executor": {"name": "NPTrainer"}}
+FILTER = {"tasks": ["train"], "filters": [{"name": "ExcludeVars", "args": {"exclude_vars": ["a"]}}]}
 
 
 def planned(folder: Path, role: str, config: dict[str, Any]) -> AppPlan:
@@ -105,8 +105,17 @@ def test_filters_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
         ({"components": [{"id": "a", "name": "NPTrainer"}, {"id": "a", "name": "NPTrainer"}]}, "components[1].id: "),
         ({"executors": [{"tasks": ["train"], "executor": {"name": "NPTrainr"}}]}, "did you mean 'NPTrainer'?"),
         ({"executors": [{"tasks": ["train"], "executor": {"name": "NPTrainer", "args": {"delta": "x"}}}]}, "executor.args.delta: "),
+        ({"executors": [{**TRAINER, "task": ["train"]}]}, "executors[0].task: nobody reads the key 'task'; did you mean 'tasks'?"),
+        ({"executors": [TRAINER], "task_result_filters": [{**FILTER, "filter": []}]}, "task_result_filters[0].filter: nobody reads"),
+        (
+            {"executors": [TRAINER], "task_result_filters": [FILTER, {**FILTER, "tasks": ["trian"]}]},
+            "task_result_filters[1].tasks: no task 'trian' comes by here; did you mean 'train'?",
+        ),
     ],
-    ids=["key", "no list", "no tasks", "empty tasks", "no object", "role", "filters", "filter's role", "id twice", "name", "type"],
+    ids=[
+        "key", "no list", "no tasks", "empty tasks", "no object", "role", "filters", "filter's role", "id twice", "name", "type",
+        "executor's key", "filter's key", "filter's task",
+    ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place_and_nothing_is_built(tmp_path: Path, config: dict[str, Any], wanted: str) -> None:
     """T043."""
@@ -116,8 +125,25 @@ def test_a_mistake_is_named_with_its_place_and_nothing_is_built(tmp_path: Path, 
 
     assert "app/config/config_fed_client.json" in found
     assert wanted in found
-    with pytest.raises(SpecErrors):
+    with pytest.raises(SundogError):
         build_app(plan)
+
+
+@pytest.mark.parametrize("tasks", [["*"], ["train", "submit_model"]])
+def test_a_filter_may_be_for_every_task_or_for_what_a_disabled_executor_serves(tmp_path: Path, tasks: list[str]) -> None:
+    """Such a filter is no slip."""
+    trainer = {**TRAINER, "executor": {"name": "NPTrainer", "disabled": True}}
+
+    assert mistakes(tmp_path, "site", {"executors": [trainer], "task_result_filters": [{**FILTER, "tasks": tasks}]}) == []
+
+
+def test_a_server_without_a_workflow_is_refused(tmp_path: Path) -> None:
+    """It would end as COMPLETED, with nothing done."""
+    (mistake,) = mistakes(tmp_path, "server", server(workflows=[]))
+
+    assert str(mistake) == (
+        "[SD-1105] app/config/config_fed_server.json: workflows: wanted at least one workflow, got none: the job would do nothing"
+    )
 
 
 def test_what_flare_has_and_is_not_needed_is_a_note(tmp_path: Path) -> None:

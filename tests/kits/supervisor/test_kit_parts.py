@@ -6,8 +6,8 @@ import pytest
 
 from sundog.components.resources.counted import ListResourceManager
 from sundog.components.schedulers.fifo import FifoScheduler
-from sundog.kernel.findings import SpecErrors
 from sundog.kernel.operator_roles import Launcher, ResourceManager, Scheduler
+from sundog.kernel.plugins import UnknownName
 from sundog.kits.supervisor.kit_parts import ComponentTwice, ComponentUnused, KitParts
 
 GPUS = {"id": "resource_manager", "name": "ListResourceManager", "args": {"resources": {"gpu": [0, 1]}}}
@@ -49,6 +49,6 @@ def test_what_flare_names_and_is_not_needed_gives_a_note() -> None:
     assert "GPUResourceConsumer" in "".join(parts.notes)
 
 
-def test_mistakes_are_listed() -> None:
-    with pytest.raises(SpecErrors, match="FifoSchedular"):
+def test_a_mistake_is_named() -> None:
+    with pytest.raises(UnknownName, match="FifoSchedular"):
         KitParts([{"id": "scheduler", "name": "FifoSchedular"}], "kit.json")
