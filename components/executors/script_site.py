@@ -181,7 +181,7 @@ class Site:
         self._demand_turn("sent")
         meta: dict[str, Any] = {} if num_examples is None else {"num_examples": num_examples}
         if metrics is not None:
-            meta["metrics"] = {name: float(value) for name, value in metrics.items()}
+            meta["metrics"] = {name: float(value.item() if hasattr(value, "item") else value) for name, value in metrics.items()}
         if isinstance(weights, Shareable):
             result = weights.replace(meta={**weights.meta, **meta}, kind=kind or weights.kind)
         else:

@@ -338,3 +338,12 @@ def test_in_process_and_sub_process_give_equal_weights(script: Script) -> None:
 
     assert there.stderr == ""
     assert there.stdout.split() == here["site-1"] != here["site-2"]
+
+
+@pytest.mark.parametrize("value", ["torch.ones(1, requires_grad=True).mean()", "numpy.float32(1)", "1"])
+def test_a_metric_may_be_a_loss_as_it_comes_out_of_torch(script: Script, play: Play, value: str) -> None:
+    """Without a warning about its gradient that would name our line."""
+    loop = f"for task in sundog.site().tasks(): sundog.site().send(metrics={{'loss': {value}}})"
+    [result] = play(script(f"import numpy, torch, sundog\n{loop}"), tasks(1))
+
+    assert result.metrics == {"loss": 1.0}
