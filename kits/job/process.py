@@ -7,6 +7,7 @@ The end of that connection is the supervisor's death notice: the process leaves 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import socket
@@ -103,6 +104,7 @@ def main(arguments: list[str]) -> int:
     descriptor, role, parent = int(arguments[0]), arguments[1], int(arguments[2])
     die_with_parent(parent)
     start_job_logging()
+    faulthandler.enable()  # a crash in native code names the line that led to it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which ends us in order
     mailbox = Mailbox()
     channel = ProcessChannel(socket.socket(fileno=descriptor), mailbox)

@@ -257,7 +257,8 @@ class ServerRun(RunState):
         told: list[Action] = []
         if self.outcome is None:
             what = f"the server's job process ended {self.deaths} times without progress: {event.how or 'exit without a result'}"
-            failure = Failure.of(JobProcessDied(f"{what}; last words: {event.last_words}"), site="server")
+            said = event.last_words and f"; last words: {event.last_words}"
+            failure = Failure.of(JobProcessDied(f"{what}{said}"), site="server")
             told = self._settle(Status.EXECUTION_EXCEPTION, failure, str(failure), event.at)
         outcome = cast("RunFinished", self.outcome)
         ends = [Send(site, RunEnded(self.run, outcome.status)) for site in sorted(self.connected)]

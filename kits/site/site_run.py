@@ -183,7 +183,8 @@ class SiteRun:
             return [Launch()]
         self.deaths = 0
         how = event.how or "exit without a result"
-        failure = Failure.of(SiteJobDied(f"the job process ended {MAX_DEATHS} times: {how}; last words: {event.last_words}"))
+        last = event.last_words and f"; last words: {event.last_words}"
+        failure = Failure.of(SiteJobDied(f"the job process ended {MAX_DEATHS} times: {how}{last}"))
         if task_id:
             return [*self._fail(task_id, failure), Launch()]
         self.is_ending = True

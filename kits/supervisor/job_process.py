@@ -29,7 +29,8 @@ LEAVE_SECONDS = 2.0
 """For a process whose channel is gone to end by itself."""
 SWEEPS = 2
 """A process may fork while it is looked for."""
-LAST_WORDS_BYTES = 2000
+LAST_WORDS_BYTES = 4000
+LAST_WORDS_CHARS = 300
 
 
 class JobProcess:
@@ -170,12 +171,15 @@ class JobProcess:
         posix.reap_adopted(self._alive)
 
     def _last_words(self) -> str:
+        """The last line of its log, or the one by which Python says that native code crashed; the log has the rest."""
         path = Path(self._spec.folder) / "log.txt"
         if not path.exists():
             return ""
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LAST_WORDS_BYTES))
-            return file.read().decode(errors="replace").strip()
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+        fatal = [line for line in lines if line.startswith("Fatal Python error")]
+        return next(filter(None, reversed(fatal or lines)), "")[:LAST_WORDS_CHARS]
 
 
 def _connection(channel: socket.socket | Connection) -> Connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 import time
@@ -48,6 +49,9 @@ class Trainer(Executor):
         print("these were my last words", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def crash(self, ctx):
+        os.abort()
+
     def leave(self, ctx):
         sys.stdout.flush()
         os._exit(3)
@@ -55,6 +59,9 @@ class Trainer(Executor):
     def close_all(self, ctx):
         os.closerange(3, 1000)
         threading.Event().wait()
+
+    def interrupt(self, ctx):
+        raise KeyboardInterrupt("by hand")
 
     def polite(self, ctx):
         self.wait(ctx, ctx.abort.check)
@@ -87,7 +94,7 @@ class Watched:
     """A job process and what became of it."""
 
     def __init__(self, folder: Path, launcher: Launcher | None = None, code: str = CODE) -> None:
-        tasks = ["train", "kill", "leave", "polite", "deaf", "close_all"]
+        tasks = ["train", "kill", "crash", "interrupt", "leave", "polite", "deaf", "close_all"]
         write_app(folder, "site", {"executors": [{"tasks": tasks, "executor": {"path": "trainer_h11.Trainer"}}]}, {"trainer_h11.py": code})
         self.folder = folder
         self.mark = f"{RUN}-{uuid.uuid4().hex}"  # who runs the same tests beside these must not have his processes killed
@@ -143,6 +150,20 @@ async def test_a_death_by_signal_is_told_with_its_last_words(watched: Watched) -
 
     assert how == "killed by signal 9 (SIGKILL)"
     assert last_words.endswith("these were my last words")
+
+
+async def test_a_crash_in_native_code_has_last_words_of_pythons_and_its_line_in_the_log(watched: Watched) -> None:
+    watched.give("crash")
+
+    assert await watched.end() == ("killed by signal 6 (SIGABRT)", "Fatal Python error: Aborted")
+    assert re.search(r'trainer.*\.py", line \d+ in crash', (watched.folder / "log.txt").read_text())
+
+
+async def test_a_traceback_is_not_all_told_as_last_words(watched: Watched) -> None:
+    """What is told is one line; the log has the rest."""
+    watched.give("interrupt")
+
+    assert await watched.end() == ("killed by signal 2 (SIGINT)", "KeyboardInterrupt: by hand")
 
 
 async def test_an_exit_status_is_told(watched: Watched) -> None:
