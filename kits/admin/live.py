@@ -21,7 +21,7 @@ def monitored(session: Session, job_id: str) -> Iterator[Piece]:
     """`monitor_job`: each change of the job's state, each round, and how it ended."""
     progress = Progress()
     for report in session.reports(job_id):
-        yield from map(printable, [*progress.rounds(report), *progress.state(report)])
+        yield from map(printable, [*progress.state(report), *progress.rounds(report)])
         if report.is_end:
             yield printable(ending(report))
             if report.metrics:

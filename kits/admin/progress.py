@@ -29,8 +29,9 @@ class Progress:
 
 
 def ending(report: JobReport) -> str:
-    """How a job has ended."""
-    why = f" ({report.reason})" if report.reason else ""
+    """How a job has ended, in one line."""
+    reason = report.reason.partition("\n")[0]
+    why = f" ({reason})" if reason else ""
     return f"{report.name}: {report.status}{why} after {report.seconds:.1f} s"
 
 

@@ -165,7 +165,7 @@ def file_text(answer: FileText) -> Iterator[Piece]:
 
 def trouble(problem: Problem) -> Iterator[Piece]:
     """An error: its code and what happened, the place, the next step."""
-    place = " ".join(part for part in (problem.site, problem.component, problem.where) if part)
+    place = " ".join(dict.fromkeys(part for part in (problem.site, problem.component, problem.where) if part))
     what = printable(problem.what, keep="\n")
     yield f"[{problem.code}] {what}"
     if place:
@@ -205,7 +205,7 @@ def _records(table: Table) -> Iterator[str]:
 
 def _job_cells(row: JobRow) -> list[str]:
     duration = str(timedelta(seconds=round(row.duration_seconds)))
-    return [row.job_id, row.name, row.status, moment(row.submit_time), duration, row.reason]
+    return [row.job_id, row.name, row.status, moment(row.submit_time), duration, row.reason.partition("\n")[0]]
 
 
 def _file_name(row: FileRow) -> str:

@@ -44,10 +44,10 @@ class Rounds:
 
     def show(self, report: JobReport) -> None:
         """Tell what is new in a report."""
-        for line in self._progress.rounds(report):
-            self._line(line)
         for line in self._progress.state(report):
             self._line(line, dim=True)
+        for line in self._progress.rounds(report):
+            self._line(line)
 
     def end(self, report: JobReport, folder: Path) -> None:
         """Tell how it ended and why, and where things are.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 
 from sundog.kits.admin import text
+from sundog.kits.admin.progress import ending
+from sundog.kits.cli.outcome import Rounds
 from sundog.kits.protocol.answers import (
     ClientRow,
     JobList,
@@ -85,3 +88,30 @@ def test_a_terminal_that_is_too_narrow_gets_a_line_for_each_cell(monkeypatch: py
     assert (f"JOB ID        {'4' * 36}\nNAME          hello\n" in out.getvalue()) is not is_table
     assert "4" * 36 in out.getvalue()
     assert "FINISHED:EXECUTION_EXCEPTION" in out.getvalue()
+
+
+def test_a_reason_of_several_lines_is_cut_in_a_row_and_at_the_end() -> None:
+    """The whole of it is in the report."""
+    reason = "[SD-1101] site-1: 2 mistakes:\n  [SD-1102] one\n  [SD-1102] two"
+    report = JobReport("4fa2", "hello", "FINISHED:EXECUTION_EXCEPTION", reason, 2.0, [], {}, "", "", [])
+
+    row = JobRow("4" * 36, "hello", report.status, 0.0, 2.0, reason)
+
+    assert "2 mistakes:" in shown(text.job_list(JobList([row])))
+    assert "one" not in shown(text.job_list(JobList([row])))
+    assert ending(report) == "hello: FINISHED:EXECUTION_EXCEPTION ([SD-1101] site-1: 2 mistakes:) after 2.0 s"
+
+
+def test_a_place_that_is_the_site_itself_is_named_once() -> None:
+    assert shown(text.trouble(Problem("SD-1", "a", where="site-1", site="site-1"))) == "[SD-1] a\n  where: site-1\n"
+
+
+def test_a_job_runs_before_it_has_rounds(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also when a watcher comes late, and hears of both at once."""
+    rounds = [RoundReport("train", 0, 1.5, ["site-1"], ["site-1"], [], [], {}, {}, {})]
+
+    Rounds(sys.stdout).show(JobReport("4fa2", "hello", "RUNNING", "", 2.0, ["site-1"], {}, "", "", rounds))
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "hello: RUNNING"
+    assert "round 0" in second
