@@ -16,10 +16,10 @@ import msgspec
 import numpy as np
 
 from .blobs import Blob
-from .errors import PayloadError
+from .errors import ComponentError, PayloadError
 from .lazy_tensors import Tensors
 
-__all__ = ["Kind", "MalformedShareable", "Shareable", "Tensors"]
+__all__ = ["Kind", "MalformedShareable", "NotAShareable", "Shareable", "Tensors", "given"]
 
 MAX_META_BYTES = 1024 * 1024
 MAX_META_DEPTH = 32
@@ -34,6 +34,17 @@ class MalformedShareable(PayloadError):
     """
 
     code = "SD-1211"
+
+
+class NotAShareable(ComponentError):
+    """A method of a component must give a Shareable, and gave something else.
+
+    Cause: its `return` is missing, or it returns the arrays as they are.
+
+    Cure: let it end with `return Shareable("WEIGHTS", arrays, {"num_examples": count})`, or with what it was given, changed.
+    """
+
+    code = "SD-3004"
 
 
 class Kind(enum.StrEnum):
@@ -159,6 +170,18 @@ class Shareable:
 
     def __repr__(self) -> str:
         return f"<Shareable {self.kind}, {len(self.tensors)} tensors, {self.tensors.size_bytes:,} bytes, meta {sorted(self.meta)}>"
+
+
+def given(value: object, by: object, method: str) -> Shareable:
+    """What a method of a component gave.
+
+    Raises:
+        NotAShareable: it is none; the place is the method.
+    """
+    if isinstance(value, Shareable):
+        return value
+    got = "None" if value is None else f"a {type(value).__name__}"
+    raise NotAShareable(f"wanted a Shareable, got {got}", where=f"{type(by).__module__}.{type(by).__qualname__}.{method}")
 
 
 def _json(value: Any, where: str, depth: int) -> Any:

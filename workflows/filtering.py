@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..kernel.context import Context, entered
 from ..kernel.roles import Filter, Task
-from ..kernel.shareable import Shareable
+from ..kernel.shareable import Shareable, given
 
 Chains = Mapping[str, Sequence[Filter]]
 """Task name → filters in order; "*" stands for every task without an entry of its own."""
@@ -38,5 +38,5 @@ class Filters:
 def _through(chains: Chains, task: str, shareable: Shareable, context: Context) -> Shareable:
     with entered(context):
         for one in chains.get(task, chains.get("*", ())):
-            shareable = one.process(shareable, context)
+            shareable = given(one.process(shareable, context), one, "process")
     return shareable

@@ -13,7 +13,7 @@ import msgspec
 
 from ..kernel.context import current_context
 from ..kernel.roles import Aggregator, ModelUpdate, Persistor, Policy, Result, Run, Task, Workflow
-from ..kernel.shareable import Shareable
+from ..kernel.shareable import Shareable, given
 from .metrics import mean_metrics
 from .policy import PolicyMalformed, SitesPolicy
 
@@ -76,7 +76,7 @@ class ScatterAndGather(Workflow):
         self._save(model)
 
     def _initial_model(self) -> Shareable:
-        model = self.persistor.load()
+        model = given(self.persistor.load(), self.persistor, "load")
         current_context().notify("initial_model_loaded", model=model)
         return model
 
@@ -84,9 +84,9 @@ class ScatterAndGather(Workflow):
         context = current_context()
         place = {"workflow": context.workflow, "step": step}
         context.notify("before_aggregation", **place)
-        aggregate = self.aggregator.aggregate(results)
+        aggregate = given(self.aggregator.aggregate(results), self.aggregator, "aggregate")
         context.notify("after_aggregation", **place, aggregate=aggregate)
-        model = self.update.apply(model, aggregate)
+        model = given(self.update.apply(model, aggregate), self.update, "apply")
         context.notify("model_updated", **place, model=model)
         return model
 

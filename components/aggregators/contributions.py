@@ -19,7 +19,7 @@ class ContributionRefused(ComponentError):
     Cause: it is of another kind or step, lacks its weight, is not shaped like the others or the model, has numbers that
     are not finite, or is the site's second one; the message says which, and names the tensors.
 
-    Cure: look at that site's trainer. Numbers that are not finite mostly come from a learning rate that is too high.
+    Cure: look at that site's trainer and filters. Numbers that are not finite mostly come from a learning rate that is too high.
     """
 
     code = "SD-3031"
@@ -87,6 +87,8 @@ class Contributions:
             return "has contributed to this step already"
         if step >= 0 and made_in != step:
             return f"the result is of step {made_in}, wanted step {step}"
+        if shareable.kind in _WEIGHTS and not shareable.tensors:
+            return "has no tensors: nothing of the model would change"
         wrong = self._wrong_kind(shareable) or self._wrong_shape(shareable)
         if wrong:
             return wrong

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from ...kernel.context import Context, RunAborted
 from ...kernel.errors import ComponentError
 from ...kernel.roles import Executor, Task
-from ...kernel.shareable import Shareable
+from ...kernel.shareable import Shareable, given
 
 
 class TaskNotForLearner(ComponentError):
@@ -102,8 +102,9 @@ class LearnerExecutor(Executor):
 
     def _train(self, task: Task, ctx: Context) -> Shareable:
         before = self.learner.validate(task, ctx)
+        before = before if before is None else given(before, self.learner, "validate")
         ctx.abort.check()
-        result = self.learner.train(task, ctx)
+        result = given(self.learner.train(task, ctx), self.learner, "train")
         if before is None:
             return result
         metrics = {**before.metrics, **result.metrics}
@@ -119,4 +120,4 @@ class LearnerExecutor(Executor):
     def _given(self, answer: Shareable | None, method: str) -> Shareable:
         if answer is None:
             raise LearnerLacksPart(f"{type(self.learner).__name__}.{method} gives nothing", where="learner")
-        return answer
+        return given(answer, self.learner, method)

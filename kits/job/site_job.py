@@ -22,7 +22,7 @@ from ...kernel.errors import Failure, JobError
 from ...kernel.messages import Message, split_body
 from ...kernel.packing import scratch
 from ...kernel.roles import Executor, Task
-from ...kernel.shareable import Shareable
+from ...kernel.shareable import Shareable, given
 from ..handover import messages as say
 from ..protocol.messages import Grew, TaskFor
 from .app import App, build_app, plan_app
@@ -44,17 +44,6 @@ class NoExecutor(JobError):
     """
 
     code = "SD-4104"
-
-
-class NotAResult(JobError):
-    """An executor answered a task with something that is no Shareable.
-
-    Cause: a missing `return`, or one that gives the bare tensors.
-
-    Cure: return Shareable(Kind.WEIGHTS, {name: array, …}, {"num_examples": …}).
-    """
-
-    code = "SD-4108"
 
 
 class SiteJob:
@@ -186,9 +175,7 @@ class SiteJob:
                 with entered(context):
                     self._begin(executor)
                     context.notify("before_task_execution", task=task, ctx=context)
-                    result: object = executor.execute(task, context)
-                if not isinstance(result, Shareable):
-                    raise NotAResult(f"wanted a Shareable, got {type(result).__name__}", where=f"{type(executor).__name__}.execute")
+                    result = given(executor.execute(task, context), executor, "execute")
                 self._finish(message, task, context, result)
             except JOB_CODE_ENDED as exc:  # the user's code
                 self._hand = self._hand or (message, Task(message.name), self.context)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from sundog.components.observers.best_model import IntimeModelSelector
 from sundog.components.persistors.numpy_file import NPModelPersistor
 from sundog.components.updates.full_model import FullModelUpdate
 from sundog.kernel.context import Context
-from sundog.kernel.roles import Task
-from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.roles import Result, Task
+from sundog.kernel.shareable import Kind, NotAShareable, Shareable
 from sundog.kernel.tensors import Array
 from sundog.workflows.policy import PolicyFailed, PolicyMalformed, SitesPolicy
 from sundog.workflows.scatter_and_gather import ScatterAndGather
@@ -207,3 +208,14 @@ def test_the_best_file_is_the_model_of_the_round_with_the_top_metric_also_across
     assert again.best == pytest.approx(0.9)
     assert np.load(tmp_path / "models" / "best_server.npy").tolist() == (START + 2).tolist()
     assert federation.closed[0].metrics.own == {"accuracy": pytest.approx(0.1)}
+
+
+def test_an_aggregator_without_a_return_is_told_with_its_name(tmp_path: Path) -> None:
+    class Forgetful(WeightedMean):
+        def aggregate(self, results: Iterable[Result]) -> Shareable:  # type: ignore[return]
+            super().aggregate(results)
+
+    workflow = ScatterAndGather(Forgetful(), NPModelPersistor(), FullModelUpdate(), num_rounds=1)
+
+    with pytest.raises(NotAShareable, match=r"Forgetful\.aggregate: wanted a Shareable, got None"):
+        Federation(trainers(1.0), tmp_path).run(workflow)

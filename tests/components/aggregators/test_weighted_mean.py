@@ -231,3 +231,10 @@ def test_memory_does_not_grow_with_the_number_of_sites(tmp_path: Path) -> None:
 
     assert two < 16_000_000
     assert eight < two * 1.2
+
+
+@pytest.mark.parametrize("kind", [Kind.WEIGHTS, Kind.WEIGHT_DIFF])
+def test_a_result_without_any_tensor_is_refused(kind: Kind) -> None:
+    """Else a run that trains nothing, or whose filter lets nothing through, would end as COMPLETED."""
+    with pytest.raises(ContributionRefused, match="a: has no tensors: nothing of the model would change"):
+        mean(result("a", 1, kind))

@@ -10,6 +10,7 @@ import pytest
 from sundog import Context, Kind, Learner, Shareable, Task
 from sundog.components.executors.learner import LearnerExecutor, LearnerLacksPart, TaskNotForLearner
 from sundog.kernel.context import RunAborted
+from sundog.kernel.shareable import NotAShareable
 
 MODEL = Shareable(Kind.WEIGHTS, {"w": [1.0]})
 
@@ -124,3 +125,15 @@ def test_a_learner_that_ignores_the_abort_gives_no_result() -> None:
         LearnerExecutor(learner).execute(Task("train", MODEL), ctx)
 
     assert learner.calls == ["abort"]
+
+
+def test_a_train_without_a_return_is_told_with_its_name() -> None:
+    """Also when the metrics of `validate` would be added to what it gave."""
+
+    class Forgetful(Recording):
+        def train(self, task: Task, ctx: Context) -> Shareable:  # type: ignore[return]
+            super().train(task, ctx)
+
+    with pytest.raises(NotAShareable, match="wanted a Shareable, got None") as caught:
+        LearnerExecutor(Forgetful()).execute(Task("train", MODEL), Context())
+    assert caught.value.where.endswith("Forgetful.train")

@@ -229,17 +229,6 @@ def test_an_abort_is_seen_by_the_task_in_hand(played: Played, task_id: str) -> N
     assert (answer.failure.code, answer.failure.what) == ("SD-4001", "too slow")
 
 
-@pytest.mark.parametrize(("line", "got"), [("pass", "NoneType"), ("return {'w': 1.0}", "dict")])
-def test_an_executor_that_returns_no_shareable_is_told_of(tmp_path: Path, line: str, got: str) -> None:
-    code = f"from sundog import Executor\nclass Trainer(Executor):\n    def execute(self, task, ctx):\n        {line}\n"
-    played = Played(tmp_path, {"executors": CONFIG["executors"]}, custom=code).start()
-
-    failure = played.task().failure
-
-    assert (failure.code, failure.site, failure.where) == ("SD-4108", "site-1", "Trainer.execute")
-    assert failure.what == f"wanted a Shareable, got {got}"
-
-
 def test_one_that_is_ended_by_a_signal_tells_why_it_was(played: Played) -> None:
     def act(task: Any, ctx: Any) -> None:
         played.job.on_arrival(say.Abort("too slow", "t0"))
@@ -333,3 +322,20 @@ def test_a_script_that_raises_at_a_task_fails_it_with_its_line(tmp_path: Path) -
 
     (answer,) = played.desk.of(say.ResultFor)
     assert (answer.failure.what, answer.failure.where) == ("ValueError: boom", "custom/train_h11.py:6")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "got", "method"),
+    [
+        ('return Shareable("WEIGHTS", weights, {"draw": random.random()})', "", "None", "Trainer.execute"),
+        ('return Shareable("WEIGHTS", weights, {"draw": random.random()})', "return weights", "a dict", "Trainer.execute"),
+        ("return shareable.replace", "shareable.replace", "None", "Mark.process"),
+    ],
+    ids=["no return", "arrays alone", "a filter"],
+)
+def test_what_is_no_shareable_is_told_with_the_method_that_gave_it(tmp_path: Path, old: str, new: str, got: str, method: str) -> None:
+    """A forgotten `return` sends its writer to the method, not into our code."""
+    answer = Played(tmp_path, custom=TRAINER.replace(old, new)).start().task()
+
+    assert (answer.failure.code, answer.failure.what) == ("SD-3004", f"wanted a Shareable, got {got}")
+    assert answer.failure.where == f"trainer_h11.{method}"
