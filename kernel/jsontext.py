@@ -45,7 +45,7 @@ def load_json(text: str | bytes, file: str) -> Any:
         document = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_refuse)
         twice = next(_duplicates(document, "", MAX_DEPTH), None)
     except json.JSONDecodeError as error:
-        raise NotJson(f"{error.msg} (line {error.lineno}, column {error.colno})", where=file) from error
+        raise NotJson(f"{_words(error)} (line {error.lineno}, column {error.colno})", where=file) from error
     except (ValueError, RecursionError) as error:
         raise NotJson(str(error), where=file) from error
     if twice is not None:
@@ -72,6 +72,13 @@ def _duplicates(value: Any, at: str, depth: int) -> Iterator[str]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _duplicates(item, f"{at}[{index}]", depth - 1)
+
+
+def _words(error: json.JSONDecodeError) -> str:
+    closing = error.doc[error.pos : error.pos + 1]
+    if closing in ("]", "}") and error.doc[: error.pos].rstrip().endswith(","):
+        return f"a comma before {closing}, where another item is expected"
+    return error.msg
 
 
 def _refuse(word: str) -> NoReturn:

@@ -107,7 +107,7 @@ def _read_text(path: Path, file: str) -> str:
     try:
         if (size := path.stat().st_size) > MAX_DOCUMENT_BYTES:
             raise DocumentUnreadable(f"wanted at most {MAX_DOCUMENT_BYTES} bytes, got {size}", where=file)
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark there
     except OSError as exc:
         raise DocumentUnreadable(reason_of(exc), where=file) from exc
     except UnicodeDecodeError as exc:

@@ -18,7 +18,9 @@ def test_a_key_that_is_there_twice_is_refused_with_its_path() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": 1,}', r"f.json: .*\(line 1, column 9\)"),
+        ('{"a": 1,}', r"f.json: a comma before }, where another item is expected \(line 1, column 9\)"),
+        ('{"a": [1,\n ]}', r"f.json: a comma before \], where another item is expected \(line 2, column 2\)"),
+        ('{"a": ]', r"f.json: Expecting value \(line 1, column 7\)"),
         ("", "line 1, column 1"),
         ('{"a": NaN}', "NaN is not a JSON number"),
         (b"\xff", "utf-8"),

@@ -39,6 +39,11 @@ def test_the_same_in_json_and_yaml_gives_the_same_data(tmp_path: Path) -> None:
     assert read(tmp_path, "a.yml", YAML) == read(tmp_path, "a.json", JSON)
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.yml"])
+def test_a_byte_order_mark_of_an_editor_does_no_harm(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path, name, f"\ufeff{JSON}") == read(tmp_path, "b.json", JSON)
+
+
 def test_json_is_yaml_too(tmp_path: Path) -> None:
     assert read(tmp_path, "a.yaml", JSON) == read(tmp_path, "a.json", JSON)
 
