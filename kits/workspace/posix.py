@@ -38,6 +38,19 @@ class WorkspaceInUse(DaemonError):
     code = "SD-5003"
 
 
+_held: set[int] = set()
+"""The descriptors of the locks that this process holds."""
+
+
+def _drop_inherited() -> None:
+    """In a forked child: the lock is its parent's, and must be free when that has ended, whatever becomes of the child."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_drop_inherited)
+
+
 class WorkspaceLock:
     """Keeps a second process out of a workspace.
 
@@ -65,10 +78,12 @@ class WorkspaceLock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
+        _held.add(descriptor)
 
     def release(self) -> None:
         """Give it back; twice is fine."""
-        if self._descriptor >= 0:
+        if self._descriptor in _held:
+            _held.remove(self._descriptor)
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1

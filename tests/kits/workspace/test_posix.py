@@ -87,6 +87,27 @@ def test_a_child_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Path) -> No
     parent.communicate()
 
 
+def test_a_forked_child_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Path) -> None:
+    """A simulator's job code may fork, and its child may stay behind."""
+    parent = python(
+        "import os, signal, sys; from pathlib import Path; from sundog.kits.workspace.posix import WorkspaceLock\n"
+        f"lock = WorkspaceLock(Path({str(tmp_path / 'lock')!r})); lock.acquire()\n"
+        "if not os.fork(): print(os.getpid(), flush=True); signal.pause()\n"
+        "sys.stdin.read()"
+    )
+    child = int(line(parent))
+    with pytest.raises(WorkspaceInUse):
+        WorkspaceLock(tmp_path / "lock").acquire()
+    parent.kill()
+    parent.wait()
+
+    with WorkspaceLock(tmp_path / "lock"):
+        os.kill(child, 0)  # still there
+
+    os.kill(child, signal.SIGKILL)
+    parent.communicate()
+
+
 def test_two_locks_in_one_process_exclude_each_other_and_release_twice_is_fine(tmp_path: Path) -> None:
     first, second = WorkspaceLock(tmp_path / "lock"), WorkspaceLock(tmp_path / "lock")
     first.acquire()
