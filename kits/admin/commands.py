@@ -183,7 +183,7 @@ def parse(line: str) -> tuple[AdminCommand, dict[str, Any]]:
         raise CommandMisused(f"{exc}", where=line) from exc
     if not words or words[0] not in COMMANDS:
         name = words[0] if words else ""
-        raise NoSuchCommand(f"there is no command {name!r}{did_you_mean(name, COMMANDS)}; there are {', '.join(COMMANDS)}")
+        raise NoSuchCommand(f"there is no command {name!r}{did_you_mean(name, COMMANDS)}")
     command = COMMANDS[words[0]]
     try:
         with command.parser().make_context(command.name, words[1:]) as context:
