@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -65,6 +66,22 @@ def test_a_job_uses_its_filter_and_its_observer_watches(installed: dict[str, str
     assert [f"scatter_and_gather: step {step} is closed" in said for step in range(3)] == [True] * 3
     (model,) = (tmp_path / "work").glob("server/runs/*/models/server.npy")
     assert np.linalg.norm(np.load(model)) == pytest.approx(1.0)
+
+
+def test_a_job_names_its_aggregator_by_its_path(installed: dict[str, str], tmp_path: Path) -> None:
+    """hello-numpy with the page's median: of sites that are alike it is what each of them has."""
+    shutil.copytree(ROOT / "examples" / "hello-numpy", tmp_path / "job")
+    config = tmp_path / "job" / "app" / "config" / "config_fed_server.json"
+    config.write_text(
+        config.read_text().replace(
+            '"name": "WeightedMean", "args": {"expected_data_kind": "WEIGHTS"}', '"path": "sundog_clip.aggregators.Median"'
+        )
+    )
+
+    run(installed, "simulate", tmp_path / "job", "-n", "2", "-w", tmp_path / "work")
+
+    (model,) = (tmp_path / "work").glob("server/runs/*/models/server.npy")
+    assert np.load(model).tolist() == [[4, 5, 6], [7, 8, 9], [10, 11, 12]]
 
 
 def test_the_roles_of_the_page_are_there() -> None:
