@@ -165,11 +165,10 @@ def file_text(answer: FileText) -> Iterator[Piece]:
 
 def trouble(problem: Problem) -> Iterator[Piece]:
     """An error: its code and what happened, the place, the next step."""
-    place = " ".join(dict.fromkeys(part for part in (problem.site, problem.component, problem.where) if part))
     what = printable(problem.what, keep="\n")
     yield f"[{problem.code}] {what}"
-    if place:
-        yield f"  where: {printable(place)}"
+    if problem.place:
+        yield f"  where: {printable(problem.place)}"
     if problem.cure:
         yield f"  cure:  {printable(problem.cure)}"
 

@@ -60,8 +60,7 @@ def tell(error: BaseException, *, as_json: bool) -> int:
 
 def words(problem: Problem, cause: str = "") -> str:
     """An error for people: its code and what happened; where, why, and what to do."""
-    place = " ".join(part for part in (problem.site, problem.component, problem.where) if part)
-    lines = [f"  {label + ':':<6} {text}" for label, text in (("where", place), ("cause", cause), ("cure", problem.cure)) if text]
+    lines = [f"  {label + ':':<6} {text}" for label, text in (("where", problem.place), ("cause", cause), ("cure", problem.cure)) if text]
     return printable("\n".join([f"[{problem.code}] {problem.what}", *lines]), keep="\n")
 
 

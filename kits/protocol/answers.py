@@ -29,6 +29,11 @@ class Problem(msgspec.Struct, frozen=True):
     component: str = ""
     trace: str = ""
 
+    @property
+    def place(self) -> str:
+        """Where it happened, for people: each part once."""
+        return " ".join(dict.fromkeys(part for part in (self.site, self.component, self.where) if part))
+
     @classmethod
     def of(cls, error: Failure | SundogError) -> Self:
         """What a document says of an error, or of one that has travelled."""

@@ -9,6 +9,7 @@ import pytest
 
 from sundog.kits.admin import text
 from sundog.kits.admin.progress import ending
+from sundog.kits.cli.failures import words
 from sundog.kits.cli.outcome import Rounds
 from sundog.kits.protocol.answers import (
     ClientRow,
@@ -103,7 +104,10 @@ def test_a_reason_of_several_lines_is_cut_in_a_row_and_at_the_end() -> None:
 
 
 def test_a_place_that_is_the_site_itself_is_named_once() -> None:
-    assert shown(text.trouble(Problem("SD-1", "a", where="site-1", site="site-1"))) == "[SD-1] a\n  where: site-1\n"
+    problem = Problem("SD-1", "a", where="site-1", site="site-1")
+
+    assert shown(text.trouble(problem)) == "[SD-1] a\n  where: site-1\n"
+    assert words(problem) == "[SD-1] a\n  where: site-1"
 
 
 def test_a_job_runs_before_it_has_rounds(capsys: pytest.CaptureFixture[str]) -> None:
