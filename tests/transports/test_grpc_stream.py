@@ -214,7 +214,7 @@ async def test_a_server_of_another_wire_is_nobody() -> None:
 )
 async def test_who_opens_no_stream_is_shown_out(monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
     """Each holds a descriptor. Waits until the server hangs up, which the library would otherwise do after two minutes, or never."""
-    options = [(name, 100 if value == grpc_stream._SILENT_MS else value) for name, value in grpc_stream._SERVER_OPTIONS]
+    options = [(name, 1000 if value == grpc_stream._SILENT_MS else value) for name, value in grpc_stream._SERVER_OPTIONS]
     monkeypatch.setattr(grpc_stream, "_SERVER_OPTIONS", options)
     loop = asyncio.get_running_loop()
     async with (
@@ -226,7 +226,7 @@ async def test_who_opens_no_stream_is_shown_out(monkeypatch: pytest.MonkeyPatch,
         with socket.create_connection((address.host, address.port)) as stranger:
             stranger.setblocking(False)
             await loop.sock_sendall(stranger, first)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while await loop.sock_recv(stranger, 1000):
                     pass
         await exchange(client, server)
