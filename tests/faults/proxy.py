@@ -59,25 +59,36 @@ class Proxy:
             writer.transport.abort()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
+        """Let go of everything at once, also of bytes for who does not read; nothing is left after it."""
         assert self._server is not None
         self._server.close()
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = list(self._writers)
+        for writer in left:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in left), return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Called at once, so that `close` knows of every connection."""
+        self.connections += 1
+        self._writers.add(writer)
+        task = asyncio.ensure_future(self._forward(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        there_reader, there_writer = await asyncio.open_connection(self._host, self._target)
-        both = {writer, there_writer}
-        self._writers |= both
+        try:
+            there_reader, there_writer = await asyncio.open_connection(self._host, self._target)
+        except OSError:  # nobody is there
+            writer.close()
+            return
+        self._writers.add(there_writer)
         ways = [asyncio.ensure_future(self._pump(*way)) for way in ((reader, there_writer), (there_reader, writer))]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -85,10 +96,10 @@ class Proxy:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            self._writers -= both
-            for end in both:
-                end.close()
-            self._tasks.discard(task)
+        for end in (writer, there_writer):
+            end.close()
+        await asyncio.gather(writer.wait_closed(), there_writer.wait_closed(), return_exceptions=True)
+        self._writers -= {writer, there_writer}
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(PIECE_BYTES):
