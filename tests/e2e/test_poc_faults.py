@@ -54,8 +54,14 @@ def moments(count: int, most_seconds: float, *, seed: int) -> list[Any]:
     return [pytest.param(moment, marks=[] if index < 3 else pytest.mark.campaign) for index, moment in enumerate(drawn)]
 
 
-def interrupt(process: subprocess.Popen[str], moment: float) -> str:
-    """Ctrl-C after so many seconds; what it says at its end."""
+READY = "import runpy; print(flush=True); runpy.run_module('sundog.kits.cli', run_name='__main__', alter_sys=True)"
+"""`python -m sundog.kits.cli`, with an empty line before it: an interrupt while Python makes itself ready has ends of its own."""
+
+
+def interrupted(marked: Any, moment: float, *arguments: str | Path) -> None:
+    """Start the program and give it Ctrl-C after so many seconds; how it ends is looked at here."""
+    process = marked.popen(sys.executable, "-P", "-c", READY, *arguments)
+    process.stdout.readline()
     try:
         process.wait(moment)
     except subprocess.TimeoutExpired:
@@ -63,7 +69,6 @@ def interrupt(process: subprocess.Popen[str], moment: float) -> str:
     out, err = process.communicate(timeout=END_SECONDS)
     assert process.returncode in (0, INTERRUPTED, -signal.SIGINT), out + err  # the last: before there was anything to undo
     assert "Traceback" not in err or process.returncode == -signal.SIGINT, err
-    return out + err
 
 
 def program(*arguments: str | Path) -> list[str]:
@@ -72,21 +77,21 @@ def program(*arguments: str | Path) -> list[str]:
 
 @pytest.mark.parametrize("moment", moments(20, 8.0, seed=1))
 def test_an_interrupted_demo_leaves_nothing_running(marked: Any, tmp_path: Path, nothing_left: Any, moment: float) -> None:
-    interrupt(marked.popen(*program("demo", "-w", tmp_path / "demo")), moment)
+    interrupted(marked, moment, "demo", "-w", tmp_path / "demo")
 
     nothing_left(tmp_path / "demo")
 
 
 @pytest.mark.parametrize("moment", moments(20, 3.0, seed=2))
 def test_an_interrupted_poc_up_leaves_nothing_running(marked: Any, poc: Path, nothing_left: Any, moment: float) -> None:
-    interrupt(marked.popen(*program("poc", "up", "-w", poc)), moment)
+    interrupted(marked, moment, "poc", "up", "-w", poc)
 
     nothing_left(poc)
 
 
 @pytest.mark.parametrize("moment", moments(20, 6.0, seed=3))
 def test_an_interrupted_simulation_ends(marked: Any, tmp_path: Path, nothing_left: Any, moment: float) -> None:
-    interrupt(marked.popen(*program("simulate", ROOT / "examples" / "hello-pt-tb", "-w", tmp_path / "w")), moment)
+    interrupted(marked, moment, "simulate", ROOT / "examples" / "hello-pt-tb", "-w", tmp_path / "w")
 
     nothing_left(tmp_path / "w")
 
