@@ -12,6 +12,7 @@ from sundog.kits.poc.layout import Transport
 
 from .federation import Running, federation
 from .figures import Figure, Target
+from .journal import appends
 from .memory import PeakMemory, is_measurable
 from .noop_job import LARGE, SMALL, Size, read_times, write_noop_job
 from .raw import raw_rounds
@@ -35,6 +36,7 @@ def small_rounds() -> Iterator[Figure]:
         with federation(SITES, transport) as running, raw.around():
             values = _real(running, SMALL, SMALL_ROUNDS, SITES)
         yield Figure("W1", f"empty round, 2 sites, processes, {transport}", "ms", values, Target(target), raw.milliseconds)
+    yield from appends()
 
 
 def large_rounds() -> Iterator[Figure]:

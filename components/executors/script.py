@@ -220,7 +220,7 @@ class _Baton:
     def _play(self) -> None:
         try:
             self._script.play(self)
-        except BaseException as error:  # noqa: BLE001  # raised again, where the script's caller waits
+        except BaseException as error:  # noqa: BLE001  # whatever ended the script: who waits for its turn raises it; unheard, he would wait for ever
             self._turns.put(_Turn(is_last=True, error=error))
         else:
             self._turns.put(_Turn(is_last=True))

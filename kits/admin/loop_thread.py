@@ -39,9 +39,8 @@ class LoopThread:
         try:
             while (news := said.get()) is not None:
                 on_news(*news)
-        except BaseException:
-            future.cancel()
-            raise
+        finally:
+            future.cancel()  # does nothing to one that is done
         return self._finished(future)
 
     def close(self) -> None:
@@ -65,9 +64,8 @@ class LoopThread:
     def _finished(self, future: Future[T]) -> T:
         try:
             return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        finally:
+            future.cancel()  # does nothing to one that is done
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:

@@ -71,7 +71,7 @@ def _run(command: click.Command, name: str) -> NoReturn:
     arguments = sys.argv[1:]
     try:
         status = command.main(arguments, prog_name=name, standalone_mode=False)
-    except BaseException as exc:  # noqa: BLE001  # every one ends in words and a status
+    except BaseException as exc:  # noqa: BLE001  # the program's outermost line: also Ctrl-C and sys.exit() end in words and a status
         from .failures import tell
 
         status = tell(exc, as_json="--json" in arguments)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -210,19 +211,17 @@ class Dispatcher:
     # --- Deploy and Start ---------------------------------------------------------------------------------------
 
     async def _dispatch(self, job: Job, tokens: dict[str, str]) -> None:
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._give_back, job.id, tokens)
             dispatched = Dispatched(job, await self._jobs.prepare(job), tokens)
             if self._table.find(job.id).status is Status.SUBMITTED:  # not aborted meanwhile
                 await self._jobs.change(job.id, Status.DISPATCHED, sites=sorted(tokens))
                 await self._deploy_all(dispatched)
             links = {site: self._link(site) for site in tokens}
             if self._table.find(job.id).status is not Status.DISPATCHED:
-                self._give_back(job.id, tokens)
                 return
             self._start(dispatched)
-        except BaseException:
-            self._give_back(job.id, tokens)
-            raise
+            undo.pop_all()
         for site, link in links.items():
             link.send(StartRun(job.id, tokens[site], sorted(tokens), dispatched.prepared.folder.meta.seed))
 

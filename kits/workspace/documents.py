@@ -17,8 +17,8 @@ import msgspec
 
 from ...kernel.errors import SpecError
 from ...kernel.findings import Findings
-from ...kernel.jsontext import DuplicateKey, load_json
 from ...kernel.wording import reason_of
+from .json_reader import DuplicateKey, load_json
 from .unreadable import DocumentUnreadable
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024

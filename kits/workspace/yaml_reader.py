@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ...kernel.jsontext import DuplicateKey
+from .json_reader import DuplicateKey
 from .unreadable import DocumentUnreadable
 
 

@@ -58,7 +58,7 @@ def test_a_model_too_large_for_messages_goes_round_and_its_times_are_noted(tmp_p
 
 
 def test_a_round_of_real_processes_needs_less_than_50_milliseconds(tmp_path: Path) -> None:
-    """T162: tasks are pushed; a round is two hand-overs and all that is between them. A quarter of them: other tests share the machine."""
+    """T162: tasks are pushed; a round is two hand-overs and all that is between them."""
     jobs = part("noop_job")
     job = jobs.write_noop_job(tmp_path / "job", jobs.SMALL, rounds=20, sites=2)
 
@@ -66,7 +66,7 @@ def test_a_round_of_real_processes_needs_less_than_50_milliseconds(tmp_path: Pat
         ran = running.run(job)
         seconds = jobs.read_times(running.root, ran.report.job_id).per_round
 
-    assert statistics.quantiles(seconds)[0] < 0.05
+    assert statistics.median(seconds) < 0.05
 
 
 def test_start_up_is_measured_with_the_programs_themselves() -> None:

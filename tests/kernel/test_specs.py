@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,6 @@ from sundog.kernel.context import RunAborted
 from sundog.kernel.findings import Findings, SpecErrors, UnknownKey
 from sundog.kernel.hookspecs import register
 from sundog.kernel.importing import ModuleMissing
-from sundog.kernel.jsontext import load_json
 from sundog.kernel.plugins import Plugins
 from sundog.kernel.roles import Aggregator, Filter, Persistor, Result
 from sundog.kernel.shareable import Shareable
@@ -401,9 +401,7 @@ def test_unread_keys_of_a_file_are_refused_and_flares_noted() -> None:
 
 
 def test_specs_come_from_json_text(parts: Plugins) -> None:
-    document = load_json(
-        '{"kind": "WEIGHTS", "components": [{"id": "a", "name": "Mean", "args": {"expected_data_kind": "{kind}"}}]}', "f.json"
-    )
+    document = json.loads('{"kind": "WEIGHTS", "components": [{"id": "a", "name": "Mean", "args": {"expected_data_kind": "{kind}"}}]}')
     found = components(parts, *document["components"], variables=scalars(document))
 
     assert isinstance(found.build_all()["a"], Mean)

@@ -7,9 +7,6 @@ import asyncio
 from ...kernel.transport import Connection, ConnectionLost, EndOfConnection
 from .wire import KIB, MIB, Flood, Wire, claim, drain, echo, leave, numbered, pair, raises, settle
 
-_AT_ONCE_SECONDS = 1.5
-"""Less than our wires wait for a peer that does not answer (2 s), and much more than a busy machine needs."""
-
 
 async def a_clean_end_follows_all_frames(wire: Wire) -> None:
     """The receiver gets everything, then EndOfConnection."""
@@ -141,7 +138,7 @@ async def sending_to_an_aborted_peer_is_a_loss(wire: Wire) -> None:
 
 async def close_is_quick_between_idle_ends(wire: Wire) -> None:
     """The peer does not have to do anything for it."""
-    async with pair(wire) as (client, _), asyncio.timeout(_AT_ONCE_SECONDS):
+    async with pair(wire) as (client, _), asyncio.timeout(1):
         await client.close()
 
 
@@ -156,7 +153,7 @@ async def closing_twice_is_fine(wire: Wire) -> None:
 
 async def both_sides_may_close_at_once(wire: Wire) -> None:
     """Nobody waits for the other's answer in vain."""
-    async with pair(wire) as (client, server), asyncio.timeout(_AT_ONCE_SECONDS):
+    async with pair(wire) as (client, server), asyncio.timeout(1):
         await asyncio.gather(client.close(), server.close())
 
 
@@ -200,7 +197,7 @@ async def abort_cuts_a_close_short(wire: Wire) -> None:
         closing = asyncio.create_task(client.close())
         await settle(closing)
         client.abort()
-        async with asyncio.timeout(_AT_ONCE_SECONDS):
+        async with asyncio.timeout(1):
             await closing
         await flood.failure(EndOfConnection, ConnectionLost)
 

@@ -10,8 +10,8 @@ import pytest
 
 from sundog.kernel.errors import SundogError
 from sundog.kernel.findings import Findings
-from sundog.kernel.jsontext import DuplicateKey
 from sundog.kits.workspace.documents import Document, find_document, read_document, typed
+from sundog.kits.workspace.json_reader import DuplicateKey
 from sundog.kits.workspace.unreadable import DocumentUnreadable
 
 

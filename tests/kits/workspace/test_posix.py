@@ -69,30 +69,19 @@ def test_after_kill_9_the_lock_is_free_and_nothing_has_to_be_deleted(tmp_path: P
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_a_child_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Path) -> None:
+STARTED = (
+    "print(subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'], stdin=0, stdout=subprocess.DEVNULL).pid, flush=True)"
+)
+FORKED = "if not os.fork(): print(os.getpid(), flush=True); signal.pause()"
+
+
+@pytest.mark.parametrize("child_of", [STARTED, FORKED], ids=["started", "forked"])
+def test_a_child_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Path, child_of: str) -> None:
+    """Job code may start programs, and a simulator's may fork; what stays behind is in nobody's way."""
     parent = python(
-        "import subprocess, sys; from pathlib import Path; from sundog.kits.workspace.posix import WorkspaceLock\n"
-        f"WorkspaceLock(Path({str(tmp_path / 'lock')!r})).acquire()\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'], stdin=0, stdout=subprocess.DEVNULL)\n"
-        "print(child.pid, flush=True); sys.stdin.read()"
-    )
-    child = int(line(parent))
-    parent.kill()
-    parent.wait()
-
-    with WorkspaceLock(tmp_path / "lock"):
-        os.kill(child, 0)  # still there
-
-    os.kill(child, signal.SIGKILL)
-    parent.communicate()
-
-
-def test_a_forked_child_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Path) -> None:
-    """A simulator's job code may fork, and its child may stay behind."""
-    parent = python(
-        "import os, signal, sys; from pathlib import Path; from sundog.kits.workspace.posix import WorkspaceLock\n"
+        "import os, signal, subprocess, sys; from pathlib import Path; from sundog.kits.workspace.posix import WorkspaceLock\n"
         f"lock = WorkspaceLock(Path({str(tmp_path / 'lock')!r})); lock.acquire()\n"
-        "if not os.fork(): print(os.getpid(), flush=True); signal.pause()\n"
+        f"{child_of}\n"
         "sys.stdin.read()"
     )
     child = int(line(parent))

@@ -19,15 +19,14 @@ ROOT = Path(__file__).resolve().parents[3]
 GROWTH_BYTES = 200_000_000
 MIB = 1024 * 1024
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much of a process's memory is its own (RssAnon)")
+
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the benchmarks look at memory with."""
     monkeypatch.syspath_prepend(str(ROOT))
-    module: Any = import_module("benchmarks.memory")
-    if not module.is_measurable():
-        pytest.skip("this system does not tell RssAnon")
-    return module
+    return import_module("benchmarks.memory")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sundog.kernel.jsontext import DuplicateKey, NotJson, load_json
+from sundog.kits.workspace.json_reader import DuplicateKey, NotJson, load_json
 
 
 def test_a_document_is_plain_data() -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from .errors import SpecError
+from ...kernel.errors import SpecError
 
 MAX_DEPTH = 64
 """How deeply objects and lists may be nested."""
