@@ -44,18 +44,35 @@ Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 
 
 class Payload(msgspec.Struct, array_like=True, frozen=True):
-    """One Shareable in a body: its encoded meta, and its tensors as a blob, inline (up to 64 KiB) or by name."""
+    """One Shareable in a body, and the values that travel beside it.
+
+    In front stands what is always inline: the Shareable's encoded meta, then the shared values. Its tensors are a blob,
+    inline (up to 64 KiB) or by name. A task without a model has neither meta nor blob.
+    """
 
     meta_bytes: int
+    """What stands in front, shared values included."""
     sha256: Sha256 = ""
     size_bytes: int = 0
     name: str = ""
     """File name in the hand-over folder; empty on a link."""
+    shared_bytes: int = 0
+    """How many of `meta_bytes`, at their end, are the encoded shared values."""
+
+    @property
+    def has_blob(self) -> bool:
+        """Whether there are tensors at all; a task without a model has none."""
+        return bool(self.sha256)
 
     @property
     def is_inline(self) -> bool:
         """Whether the blob's bytes are in the body."""
-        return bool(self.sha256) and self.size_bytes <= INLINE_LIMIT_BYTES
+        return self.has_blob and self.size_bytes <= INLINE_LIMIT_BYTES
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its sizes can be true."""
+        return 0 <= self.shared_bytes <= self.meta_bytes and self.size_bytes >= 0
 
 
 class StepMetrics(Message):
@@ -97,14 +114,14 @@ class Codec:
 
 
 def split_body(payloads: list[Payload], body: Frame) -> list[tuple[bytes, bytes | None]]:
-    """For each payload in order: its meta, and its blob's bytes if they ride along.
+    """For each payload in order: what stands in front, and its blob's bytes if they ride along.
 
     Raises:
         MessageError: the body is shorter or longer than the payloads say.
     """
     view = memoryview(body)
     wanted = sum(p.meta_bytes + (p.size_bytes if p.is_inline else 0) for p in payloads)
-    if wanted != len(view) or any(p.meta_bytes < 0 or p.size_bytes < 0 for p in payloads):
+    if wanted != len(view) or not all(payload.is_sound for payload in payloads):
         raise MessageError(f"the payloads want {wanted} bytes, the body has {len(view)}")
     found, at = [], 0
     for payload in payloads:

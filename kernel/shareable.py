@@ -59,6 +59,8 @@ class Kind(enum.StrEnum):
 
 
 _encode_meta = msgspec.msgpack.Encoder(order="deterministic").encode
+_encode_shared = _encode_meta
+_decode_shared = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_meta = msgspec.msgpack.Decoder(tuple[Kind, dict[str, Any]]).decode
 
 
@@ -170,6 +172,30 @@ class Shareable:
 
     def __repr__(self) -> str:
         return f"<Shareable {self.kind}, {len(self.tensors)} tensors, {self.tensors.size_bytes:,} bytes, meta {sorted(self.meta)}>"
+
+
+def encode_shared(values: Mapping[str, Any]) -> bytes:
+    """Values that travel beside a Shareable, for a message; empty when there are none.
+
+    Raises:
+        MalformedShareable: one of them is not a JSON value, or they are more than 1 MiB.
+    """
+    data = _encode_shared(_json(values, "shared", 0)) if values else b""
+    if len(data) > MAX_META_BYTES:
+        raise MalformedShareable(f"shared values of {len(data):,} bytes are larger than {MAX_META_BYTES:,}; put arrays into the model")
+    return data
+
+
+def decode_shared(data: bytes) -> dict[str, Any]:
+    """What `encode_shared` was given.
+
+    Raises:
+        MalformedShareable: it is not an encoded mapping.
+    """
+    try:
+        return _decode_shared(data) if data else {}
+    except (ValueError, RecursionError) as exc:
+        raise MalformedShareable(f"shared values cannot be read: {exc}") from exc
 
 
 def given(value: object, by: object, method: str) -> Shareable:

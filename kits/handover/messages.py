@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from ...kernel.errors import Failure
@@ -38,8 +36,6 @@ class StartDocument(msgspec.Struct):
     threads: int
     folder: str
     """The run's folder, with app/, in/, out/."""
-    meta: dict[str, Any] = {}
-    """The job's meta.json."""
     committed: dict[str, CommittedState] = {}
 
 

@@ -1,4 +1,4 @@
-"""How a Shareable crosses between a job process and its supervisor: meta and small tensors in the body, the rest as a file."""
+"""Payloads of a job process: a Shareable and its shared values, to and from the supervisor."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from typing import Any
 
 from ...kernel.blobs import Blob
 from ...kernel.messages import Payload, split_body
-from ...kernel.shareable import Shareable
-
-_SHARED = "sundog.shared"
-"""The meta key under which `ctx.shared` travels."""
-_NO_MODEL = "sundog.no_model"
-"""The meta key that marks a task without a model."""
+from ...kernel.shareable import Shareable, decode_shared, encode_shared
 
 
 class Sender:
@@ -24,14 +19,15 @@ class Sender:
         self._handed: set[str] = set()
 
     def payload(self, shareable: Shareable | None, shared: Mapping[str, Any]) -> tuple[Payload, list[bytes]]:
-        """The payload, and the parts of the body that go with it; a None says: no model, only shared values."""
-        shareable = shareable or Shareable("METRICS", meta={_NO_MODEL: True})
-        carried = shareable.replace(meta={**shareable.meta, _SHARED: dict(shared)}) if shared else shareable
-        meta, blob = carried.encode_meta(), shareable.blob(self._folder)
-        if blob.inline is not None:
-            return Payload(len(meta), blob.sha256, blob.size_bytes), [meta, blob.inline]
-        name = "" if blob.sha256 in self._handed else blob.give(self._folder).name
-        return Payload(len(meta), blob.sha256, blob.size_bytes, name), [meta]
+        """The payload, and the parts of the body that go with it; without a Shareable only the shared values travel."""
+        values = encode_shared(shared)
+        if shareable is None:
+            return Payload(len(values), shared_bytes=len(values)), [values]
+        front, blob = shareable.encode_meta() + values, shareable.blob(self._folder)
+        is_handed = blob.inline is not None or blob.sha256 in self._handed
+        name = "" if is_handed else blob.give(self._folder).name
+        payload = Payload(len(front), blob.sha256, blob.size_bytes, name, len(values))
+        return payload, [front] if blob.inline is None else [front, blob.inline]
 
     def handed(self, shareables: Iterable[Shareable], *, only: bool = False) -> None:
         """The supervisor has them; until it may unlink them their hash is enough. `only`: a step is closed, all else may go."""
@@ -39,30 +35,28 @@ class Sender:
             self._handed.clear()
         self._handed.update(shareable.blob(self._folder).sha256 for shareable in shareables)
 
-    def receive(self, folder: Path, payload: Payload, body: bytes) -> Shareable:
-        """What came in, with its shared values still in the meta; a file of the supervisor's needs no hand-over to go back."""
-        meta, inline = split_body([payload], body)[0]
-        blob = open_blob(folder, payload, inline)
+    def receive(self, folder: Path, payload: Payload, body: bytes) -> tuple[Shareable | None, dict[str, Any]]:
+        """What came in, with its shared values; a file of the supervisor's needs no hand-over to go back."""
+        received = unpack(folder, payload, *split_body([payload], body)[0])
         self._handed.add(payload.sha256)
-        return receive_shareable(meta, blob)
+        return received
 
 
-def open_blob(folder: Path, payload: Payload, inline: bytes | None) -> Blob:
-    """The blob of a payload: its bytes, or the file of its name."""
-    if inline is not None:
-        return Blob.of_bytes(inline, payload.sha256)
-    return Blob.open(folder / payload.name, payload.sha256)
+def unpack(
+    folder: Path, payload: Payload, front: bytes, inline: bytes | None, *, mapped: bool = False
+) -> tuple[Shareable | None, dict[str, Any]]:
+    """A payload's Shareable (None: a task without a model), and the values that travelled along.
 
+    Args:
+        folder: where the file of its name lies, if its tensors are one.
+        mapped: its arrays are mapped copy-on-write instead of read.
 
-def receive_shareable(meta: bytes, blob: Blob, *, mapped: bool = False) -> Shareable:
-    """A Shareable from its encoded meta and its blob."""
-    return Shareable.decode(meta, blob, mapped=mapped)
-
-
-def unpack(shareable: Shareable) -> tuple[Shareable | None, dict[str, Any]]:
-    """What was sent (None: a task without a model), and the values that travelled along."""
-    if _SHARED not in shareable.meta and _NO_MODEL not in shareable.meta:
-        return shareable, {}
-    meta = dict(shareable.meta)
-    shared, is_empty = meta.pop(_SHARED, None), meta.pop(_NO_MODEL, False)
-    return None if is_empty else shareable.replace(meta=meta), shared if isinstance(shared, dict) else {}
+    Raises:
+        PayloadError: it is malformed.
+    """
+    cut = len(front) - payload.shared_bytes
+    shared = decode_shared(front[cut:])
+    if not payload.has_blob:
+        return None, shared
+    blob = Blob.of_bytes(inline, payload.sha256) if inline is not None else Blob.open(folder / payload.name, payload.sha256)
+    return Shareable.decode(front[:cut], blob, mapped=mapped), shared

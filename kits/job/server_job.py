@@ -29,7 +29,7 @@ from ..protocol.messages import Grew
 from .app import App, build_app, plan_app
 from .custom_code import CustomCode
 from .mailbox import Mailbox
-from .payloads import Sender, receive_shareable, unpack
+from .payloads import Sender
 from .received_metrics import ReceivedMetrics
 from .states import component_states, restore_states, stateful
 from .threads import limit_torch_threads
@@ -126,7 +126,7 @@ class ServerJob:
         self.context.notify("run_started", ctx=self.context)
         for name, workflow in app.workflows:
             committed = start.committed.get(name, say.CommittedState(-1))
-            states = [receive_shareable(meta, Blob.open(Path(path))) for meta, path in zip(committed.metas, committed.paths, strict=True)]
+            states = [Shareable.decode(meta, Blob.open(Path(path))) for meta, path in zip(committed.metas, committed.paths, strict=True)]
             restore_states(parts, states[-1] if len(states) > committed.has_state else None)
             run.enter(name, committed.step, states[0] if committed.has_state else None)
             seed_generators(derive_seed(start.seed, name))
@@ -153,7 +153,7 @@ class ServerJob:
             run.on_result(message.task_id, message.site, message.failure or _no_result(), {})
             return
         try:
-            shareable, shared = unpack(self._sender.receive(self.context.folder / "in", message.payload, body))
+            shareable, shared = self._sender.receive(self.context.folder / "in", message.payload, body)
         except PayloadError as exc:  # what that site sent; it must not be the end of the others' run
             run.on_unreadable(message.task_id, Failure.of(exc, site=message.site))
         else:

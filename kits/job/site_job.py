@@ -28,7 +28,7 @@ from ..protocol.messages import Grew, TaskFor
 from .app import App, build_app, plan_app
 from .custom_code import CustomCode
 from .mailbox import Mailbox
-from .payloads import Sender, open_blob, receive_shareable, unpack
+from .payloads import Sender, unpack
 from .server_job import JOB_CODE_ENDED, Channel
 from .threads import limit_torch_threads
 
@@ -195,11 +195,10 @@ class SiteJob:
     def _take(self, message: TaskFor, body: bytes) -> tuple[Task, Context]:
         """The task as job code gets it: seeded, filtered, its model mapped copy-on-write."""
         folder = self.context.folder / "in"
-        payloads = [payload for payload in (message.payload, message.state) if payload is not None]
-        pieces = [(payload, *piece) for payload, piece in zip(payloads, split_body(payloads, body), strict=True)]
+        payloads = [message.payload, *([message.state] if message.state is not None else [])]
+        pieces = split_body(payloads, body)
         if message.state is not None:
-            payload, meta, inline = pieces.pop()
-            self._state = receive_shareable(meta, open_blob(folder, payload, inline))
+            self._state, _ = unpack(folder, message.state, *pieces[1])
         context = replace(
             self.context, workflow=message.workflow, step=message.step, task=message.name, seed=message.seed, _rng=None, _rng_seed=None,
             abort=Abort(), shared=Values(), local=Values(), state=self._state,
@@ -210,8 +209,7 @@ class SiteJob:
         if self.context.abort:
             context.abort.set(self.context.abort.reason)
         seed_generators(message.seed)
-        payload, meta, inline = pieces[0]
-        model, shared = unpack(receive_shareable(meta, open_blob(folder, payload, inline), mapped=True))
+        model, shared = unpack(folder, message.payload, *pieces[0], mapped=True)
         context.shared.as_dict.update(shared)
         filtered = model if model is None else self._app.filters.task(task, model, context)
         task = replace(task, model=filtered, shared=dict(context.shared.as_dict))

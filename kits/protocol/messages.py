@@ -39,7 +39,7 @@ class TaskFor(Message, tag=30):
     site: str
     seed: int
     deadline_seconds: float | None
-    payload: Payload | None
+    payload: Payload
     state: Payload | None = None
     """Only to a job process: the site's state, behind the payload in the body."""
 

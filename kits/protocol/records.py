@@ -64,8 +64,9 @@ class OpenTask(Message, tag=2):
     task_id: str
     site: str
     name: str
-    payload: Payload | None
+    payload: Payload
     meta: bytes
+    """What stands in front of the payload's blob: the model's meta and the shared values."""
     seed: int
     deadline_seconds: float | None
 

@@ -88,6 +88,8 @@ class RunBlobs:
         """
         works: list[Work] = []
         for payload, inline in pieces:
+            if not payload.has_blob:
+                continue
             is_here = payload.sha256 in self._last_used
             self._last_used[payload.sha256] = self._closed
             if inline is not None:
@@ -120,6 +122,8 @@ class RunBlobs:
             WrongHash: the small one is another than announced; under that name it would be sent to other sites as theirs.
             LinkError, RemoteError, OSError: it cannot be had.
         """
+        if not payload.has_blob:
+            return []
         target = self._folder.inbox / payload.sha256
         if inline is not None and hashlib.sha256(inline).hexdigest() != payload.sha256:
             raise WrongHash(f"the bytes that came along have another hash than {payload.sha256}")

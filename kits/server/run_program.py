@@ -229,11 +229,11 @@ class ServerRunProgram:
         if link is None:
             return
         task = action.task
-        if task is None or task.payload is None:
+        if task is None:
             link.send(action.message)
             return
         inline = self.blobs.inline(task.payload)
-        if inline is None:
+        if inline is None and task.payload.has_blob:
             self.blobs.offer(link, task.payload)
         link.send(action.message, task.meta, *(() if inline is None else (inline,)))
 

@@ -111,7 +111,7 @@ class RunState:
         for task_id, verdict, reason in record.verdicts:
             task = self.tasks[task_id]
             task.verdict, task.reason, task.received = verdict, reason, None
-            task.open = msgspec.structs.replace(task.open, payload=None, meta=b"")
+            task.open = msgspec.structs.replace(task.open, payload=Payload(0), meta=b"")
         kept = Committed(record.step, tuple(record.payloads), tuple(record.metas), record.has_state)
         before = self.committed.get(record.workflow)
         if before and not record.has_state and before.has_state:

@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from ...kernel.errors import Failure, SundogError
-from ...kernel.messages import Message, Payload, split_body
+from ...kernel.messages import Message, split_body
 from ...kernel.operator_roles import Launcher, LaunchSpec
 from ...transports.link.link import Link
 from ...transports.link.writer import Writer
@@ -89,7 +90,7 @@ class SiteRunProgram:
 
     def on_task(self, task: TaskFor, body: memoryview) -> None:
         """The server sent a task."""
-        meta, inline = split_body([task.payload], body)[0] if task.payload is not None else (b"", None)
+        meta, inline = split_body([task.payload], body)[0]
         self.feed(ev.TaskCame(task, meta, inline))
 
     def link_up(self) -> None:
@@ -175,8 +176,8 @@ class SiteRunProgram:
     def _give(self, action: ev.GiveTask) -> None:
         task, parts = action.task, [action.meta]
         payload = task.payload
-        if payload is not None and not payload.is_inline:
-            payload = Payload(payload.meta_bytes, payload.sha256, payload.size_bytes, payload.sha256)
+        if not payload.is_inline:
+            payload = msgspec.structs.replace(payload, name=payload.sha256)
         elif action.inline is not None:
             parts.append(action.inline)
         state, more = self._states.of(task.task_id)
@@ -224,7 +225,7 @@ class SiteRunProgram:
         if kept.payload is None:
             link.send(Offer(self.run.run, task_id, None, kept.failure))
             return
-        payload = Payload(kept.payload.meta_bytes, kept.payload.sha256, kept.payload.size_bytes)
+        payload = msgspec.structs.replace(kept.payload, name="")
         if payload.is_inline:
             link.send(Offer(self.run.run, task_id, payload), kept.meta, self._outbox.result_bytes(task_id))
             return
@@ -244,8 +245,6 @@ class SiteRunProgram:
 
     async def _fetch(self, task: TaskFor) -> None:
         payload = task.payload
-        if payload is None:
-            return
         try:
             link = self._services.link()
             await link.transfers.fetch(payload.sha256, payload.size_bytes, self.folder.inbox / payload.sha256)

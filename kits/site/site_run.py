@@ -111,7 +111,7 @@ class SiteRun:
             return []
         self.tasks[task.task_id] = SiteTask(task, event.meta, event.inline)
         self.waiting.append(task.task_id)
-        if task.payload is None or not task.payload.sha256 or event.inline is not None:
+        if not task.payload.has_blob or event.inline is not None:
             return self._model_here(ev.ModelHere(task.task_id))
         self.models[task.task_id] = task.payload.sha256
         return [FetchModel(task, event.inline)]

@@ -56,8 +56,9 @@ def test_a_blob_of_exactly_the_limit_rides_along_and_an_empty_one_too() -> None:
         ([], b"x"),
         ([Payload(-1, SHA, 3), Payload(1)], b"abc"),
         ([Payload(2, SHA, -1)], b"m"),
+        ([Payload(1, shared_bytes=2)], b"m"),
     ],
-    ids=["short", "long", "nothing announced", "negative meta", "negative size"],
+    ids=["short", "long", "nothing announced", "negative meta", "negative size", "more shared than in front"],
 )
 def test_a_body_that_is_not_what_its_payloads_say_is_refused(payloads: list[Payload], body: bytes) -> None:
     with pytest.raises(MessageError, match="the payloads want"):

@@ -14,7 +14,7 @@ from sundog.kernel.messages import Message, Payload
 from sundog.kernel.shareable import Shareable
 from sundog.kits.handover.messages import StartDocument
 from sundog.kits.job.mailbox import Mailbox
-from sundog.kits.job.payloads import Sender, open_blob, receive_shareable
+from sundog.kits.job.payloads import Sender, unpack
 
 
 def write_app(folder: Path, role: str, config: dict[str, Any], custom: dict[str, str] | None = None) -> Path:
@@ -55,8 +55,11 @@ class Desk:
     def last(self) -> Any:
         return self.said[-1][0]
 
-    def shareable(self, payload: Payload, meta: bytes, inline: bytes | None) -> Shareable:
-        return receive_shareable(meta, open_blob(self.folder / "out", payload, inline))
+    def received(self, payload: Payload, front: bytes, inline: bytes | None) -> tuple[Shareable, dict[str, Any]]:
+        """What the job handed over: a Shareable, and the values that travel along."""
+        shareable, shared = unpack(self.folder / "out", payload, front, inline)
+        assert shareable is not None
+        return shareable, shared
 
 
 def packed(folder: Path, shareable: Shareable | None, shared: dict[str, Any] | None = None) -> tuple[Payload, bytes]:

@@ -144,7 +144,7 @@ def test_it_goes_on_after_the_last_commit_with_model_and_components(tmp_path: Pa
     paths, metas = [], []
     for number, (payload, (meta, inline)) in enumerate(zip(message.payloads, split_body(message.payloads, body), strict=True)):
         paths.append(tmp_path / str(number))
-        whole.desk.shareable(payload, meta, inline).blob().save(paths[-1])
+        whole.desk.received(payload, meta, inline)[0].blob().save(paths[-1])
         metas.append(meta)
     committed = say.CommittedState(1, has_state=True, paths=[str(path) for path in paths], metas=metas)
 

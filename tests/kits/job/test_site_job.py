@@ -96,11 +96,14 @@ class Played:
         return TaskFor("run", f"t{step}", name, "sag", step, "site-1", 100 + step, None, payload, kept), body + more
 
     def result(self) -> Shareable:
+        return self.answer()[0]
+
+    def answer(self) -> tuple[Shareable, dict[str, Any]]:
         message, body = self.desk.said[-1]
         assert isinstance(message, say.ResultFor)
         assert message.payload is not None, message.failure
         payloads = [payload for payload in (message.payload, message.state) if payload is not None]
-        return self.desk.shareable(message.payload, *split_body(payloads, body)[0])
+        return self.desk.received(message.payload, *split_body(payloads, body)[0])
 
 
 @pytest.fixture
@@ -117,7 +120,7 @@ def test_it_says_that_it_is_ready_and_does_a_task_through_its_filters(played: Pl
     assert (answer.task_id, answer.site, answer.failure) == ("t0", "site-1", None)
     assert played.result().tensors["w"].tolist() == [1, 1]
     assert played.result().meta["marks"] == ["out site-1"]
-    assert played.result().meta["sundog.shared"] == {"rounds": 5}
+    assert played.answer()[1] == {"rounds": 5}
     assert played.trainer.trace == ["start", "train sag 0 site-1 None"]
 
 

@@ -12,7 +12,7 @@ from sundog.kits.protocol import records as rec
 from sundog.transports.link import messages as link
 
 FAILURE = Failure("SD-4090", "ValueError: boom", "train.py:3", "look there", "site-1", "trainer", "Traceback")
-PAYLOAD = Payload(12, "ab" * 32, 345, "name.blob")
+PAYLOAD = Payload(12, "ab" * 32, 345, "name.blob", 5)
 METRICS = StepMetrics({"loss": 0.5}, {"site-1": {"loss": 0.25}})
 
 MESSAGES: list[Message] = [

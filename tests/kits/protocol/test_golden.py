@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sundog.kernel.messages import Codec, Message, MessageError, encode
+from sundog.kernel.messages import Codec, Message, MessageError, Payload, encode
 from sundog.kits.handover.messages import JobMessage
 from sundog.kits.protocol.messages import Check, Checked, Offer, PeerMessage, RunSync, TaskFor
 from sundog.kits.protocol.records import AnyRecord, OpenTask, decode_record, encode_record
@@ -128,7 +128,7 @@ def test_a_message_of_another_family_is_not_taken() -> None:
 @pytest.mark.parametrize("task_id", ["../../.ssh/x", "/tmp/x", "", ".", "a/b", "x" * 64])
 def test_a_task_whose_id_could_not_be_a_files_name_is_refused(task_id: str) -> None:
     """A site keeps a task's result in a file that is called after it: the server may not choose the folder."""
-    task = TaskFor("run", task_id, "train", "w", 0, "site-1", 7, None, None)
+    task = TaskFor("run", task_id, "train", "w", 0, "site-1", 7, None, Payload(0))
 
     with pytest.raises(MessageError, match="matching regex"):
         codec.decode(encode(task))
