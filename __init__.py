@@ -30,11 +30,11 @@ _HOMES = {
     "Persistor": "kernel.roles",
     "Policy": "kernel.roles",
     "ResourceManager": "kernel.operator_roles",
-    "Result": "kernel.roles",
+    "Result": "kernel.tasks",
     "Run": "kernel.roles",
     "Scheduler": "kernel.operator_roles",
     "Store": "kernel.operator_roles",
-    "Task": "kernel.roles",
+    "Task": "kernel.tasks",
     "Tracker": "kernel.operator_roles",
     "Workflow": "kernel.roles",
     "Connection": "kernel.transport",
@@ -70,12 +70,12 @@ if TYPE_CHECKING:
     from .kernel.roles import ModelUpdate as ModelUpdate
     from .kernel.roles import Persistor as Persistor
     from .kernel.roles import Policy as Policy
-    from .kernel.roles import Result as Result
     from .kernel.roles import Run as Run
-    from .kernel.roles import Task as Task
     from .kernel.roles import Workflow as Workflow
     from .kernel.shareable import Kind as Kind
     from .kernel.shareable import Shareable as Shareable
+    from .kernel.tasks import Result as Result
+    from .kernel.tasks import Task as Task
     from .kernel.transport import Connection as Connection
     from .kernel.transport import Listener as Listener
     from .kernel.transport import Transport as Transport

@@ -1,8 +1,8 @@
-"""What a component may know and keep while it is called: typed keys, the abort signal, the context.
+"""The context of a call into job code, and the observer hooks that it can call.
 
-One context is made for each call into job code. Three places to keep values, by how long they live:
-`ctx.local` dies with the call, `ctx.shared` travels with the task and its result, `ctx.state` is the
-site's own Shareable and survives to its next task.
+One context is made for each call. Three places to keep values, by how long they live: `ctx.local` dies with the
+call, `ctx.shared` travels with the task and its result, `ctx.state` is the site's own Shareable and survives to
+its next task. `ctx.events` calls the run's observers: `ctx.events.step_ended(workflow="sag", step=3)`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 import numpy as np
 
 from .errors import JobError, SpecError
+from .hookspecs import observe_hook
 
 if TYPE_CHECKING:
+    from .errors import Failure
     from .shareable import Shareable
+    from .tasks import Result, Task
 
 T = TypeVar("T")
 
@@ -132,6 +135,140 @@ class _NoMetrics:
     def add_text(self, tag: str, text: str, step: int | None = None) -> None: ...
 
 
+class ObserverHooks:
+    """The hooks that observers may implement; all but the last are called on the main thread of a job process.
+
+    The one specification of both sides. An observer implements a hook with `@observe` and takes only the arguments it
+    uses; it is synchronous and quick, and cannot change or veto anything: what decides is a role. Whoever has something
+    to report calls the same method of `ctx.events`, with all its arguments. Here each method is empty: a context
+    outside of a run, and a hook without observers, do nothing.
+    """
+
+    @observe_hook
+    def run_started(self, ctx: Context) -> None:
+        """When all components are built, before the first workflow or task. Server and sites; always the first."""
+
+    @observe_hook
+    def run_ended(self, ctx: Context, status: str) -> None:
+        """When nothing more will be called: completed, failed or aborted (server), ended (sites). Server and sites; always the last."""
+
+    @observe_hook
+    def workflow_started(self, workflow: str) -> None:
+        """When the workflow with this id begins, or goes on after a restart. Server."""
+
+    @observe_hook
+    def workflow_ended(self, workflow: str) -> None:
+        """When the workflow with this id is over, whether it finished or raised. Server."""
+
+    @observe_hook
+    def step_started(self, workflow: str, step: int) -> None:
+        """When a step (round, from 0) is opened, before its first task is made. Server."""
+
+    @observe_hook
+    def step_ended(self, workflow: str, step: int) -> None:
+        """When a step is closed and will not run again. Server."""
+
+    @observe_hook
+    def initial_model_loaded(self, model: Shareable) -> None:
+        """When a workflow took its initial model from a persistor; not on resume. Server."""
+
+    @observe_hook
+    def before_task_sent(self, task: Task, site: str) -> None:
+        """When a task is about to be handed over for a site, before the server's task filters. Server."""
+
+    @observe_hook
+    def after_task_sent(self, task: Task, site: str) -> None:
+        """When the task was filtered and handed over for the site. Server."""
+
+    @observe_hook
+    def before_task_filter(self, task: Task, ctx: Context) -> None:
+        """When a task's data are about to pass the task filters. Server and sites."""
+
+    @observe_hook
+    def after_task_filter(self, task: Task, ctx: Context) -> None:
+        """When a task's data have passed the task filters. Server and sites."""
+
+    @observe_hook
+    def before_task_execution(self, task: Task, ctx: Context) -> None:
+        """When the executor is about to be called. Sites."""
+
+    @observe_hook
+    def after_task_execution(self, task: Task, result: Shareable, ctx: Context) -> None:
+        """When the executor has answered. Sites; not when it raised."""
+
+    @observe_hook
+    def task_aborted(self, task: Task, reason: str) -> None:
+        """When the task in hand was stopped: by abort_task, abort_job or its deadline. Sites."""
+
+    @observe_hook
+    def before_result_filter(self, result: Shareable, ctx: Context) -> None:
+        """When a result is about to pass the result filters. Sites and server."""
+
+    @observe_hook
+    def after_result_filter(self, result: Shareable, ctx: Context) -> None:
+        """When a result has passed the result filters. Sites and server."""
+
+    @observe_hook
+    def result_received(self, result: Result) -> None:
+        """When a result has reached the workflow's side, before the server's result filters. Server."""
+
+    @observe_hook
+    def result_accepted(self, result: Result) -> None:
+        """When a result passed filters and checks and counts in its step. Server."""
+
+    @observe_hook
+    def result_rejected(self, result: Result, reason: str) -> None:
+        """When a result will not be used: a filter, the aggregator's check or the policy refused it. Server."""
+
+    @observe_hook
+    def before_aggregation(self, workflow: str, step: int) -> None:
+        """When the policy is content and the results are about to be aggregated. Server."""
+
+    @observe_hook
+    def after_aggregation(self, workflow: str, step: int, aggregate: Shareable) -> None:
+        """When the results of a step have become one Shareable. Server."""
+
+    @observe_hook
+    def model_updated(self, workflow: str, step: int, model: Shareable) -> None:
+        """When the aggregate was applied to the global model. Server."""
+
+    @observe_hook
+    def best_model_found(self, model: Shareable, metric: str, value: float, step: int) -> None:
+        """When a global model is better by this metric than any before it. Server."""
+
+    @observe_hook
+    def before_model_saved(self, model: Shareable, name: str) -> None:
+        """When a persistor is about to write a model; the name is "" for the final one. Server."""
+
+    @observe_hook
+    def after_model_saved(self, model: Shareable, name: str) -> None:
+        """When a persistor has written the model. Server."""
+
+    @observe_hook
+    def before_commit(self, workflow: str, step: int) -> None:
+        """When a workflow asks to close its step. Server."""
+
+    @observe_hook
+    def after_commit(self, workflow: str, step: int, state: Shareable | None) -> None:
+        """When the journal has the step: after a crash the workflow goes on behind it. Server."""
+
+    @observe_hook
+    def validation_result_received(self, model_owner: str, site: str, metrics: dict[str, float]) -> None:
+        """When a site has evaluated the model of an owner (a site, or SRV_… for the server's). Server."""
+
+    @observe_hook
+    def metric_logged(self, name: str, value: Any, step: int, site: str) -> None:
+        """When job code logs a metric (a number, a dict of numbers or a text): at the site at once, at the server when it arrives."""
+
+    @observe_hook
+    def fatal_error(self, failure: Failure) -> None:
+        """When something has happened that ends the run. Server and sites."""
+
+    @observe_hook
+    def job_state_changed(self, job_id: str, state: str, reason: str) -> None:
+        """When the server has written a job's new state in its journal. A server's own components."""
+
+
 @dataclass
 class Context:
     """What one call into job code knows of the run, and where it may leave values."""
@@ -150,8 +287,8 @@ class Context:
     local: Values = field(default_factory=Values)
     state: Shareable | None = None
     metrics: Metrics = field(default_factory=_NoMetrics)
-    notify: Callable[..., None] = field(default=lambda _hook, /, **_arguments: None)
-    """Tell the run's observers: the hook's name, and its arguments by name; does nothing outside of a run."""
+    events: ObserverHooks = field(default_factory=ObserverHooks)
+    """Calls the run's observers, one method per hook; does nothing outside of a run."""
     components: dict[str, Any] = field(default_factory=dict)
     """The job's component instances by id."""
     checkpoint: Callable[[Shareable], None] = field(default=lambda _state: None)

@@ -1,20 +1,20 @@
-"""Who is told what happens in a run?
+"""The observers of a run, and the façade by which they are called.
 
 The kernel calls observers itself, one by one, each in its own try: what one of them raises is kept for the job
-report, the others are told all the same. They are dropped with the run.
+report, and the others are called as well. They are dropped with the run.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import structlog
 
-from .context import RunAborted
+from .context import ObserverHooks, RunAborted
 from .errors import Failure
-from .hooks import Hooks, Implementation, UnknownHook
-from .hookspecs import OBSERVE_PROJECT, ObserverHooks
+from .hooks import Hooks, Implementation
+from .hookspecs import OBSERVE_PROJECT
 from .wording import did_you_mean
 
 log = structlog.get_logger()
@@ -25,40 +25,51 @@ class Observers:
 
     def __init__(self) -> None:
         self._hooks = Hooks(OBSERVE_PROJECT, ObserverHooks)
-        self._listeners: dict[str, tuple[Implementation, ...]] = dict.fromkeys(self._hooks.arguments, ())
+        self._events = _Events()
         self._faults: dict[tuple[str, str], tuple[Failure, int]] = {}
+
+    @property
+    def events(self) -> ObserverHooks:
+        """What `ctx.events` is in a run: each method calls the observers of its hook, in pluggy's order (see `Hooks.implementations`).
+
+        Raises:
+            TypeError: a call's arguments are not those of the hook; no observer was called.
+            AttributeError: unknown hook.
+            RunAborted: the run was aborted while an observer was called.
+        """
+        return self._events
 
     def register(self, thing: object, name: str) -> bool:
         """Let a component's `@observe` methods (or a module's functions) be called; tells whether there were any.
 
-        Every instance counts: two components of one class, under two ids, are both told.
+        Every instance counts: two components of one class, under two ids, are both called.
 
         Raises:
             UnknownHook, HookSignature: names the component, its method, the hook and the argument.
         """
         is_observer = self._hooks.enrol(thing, name)
         if is_observer:
-            self._listeners = {hook: self._hooks.implementations(hook) for hook in self._listeners}
+            for hook in self._hooks.arguments:
+                listeners = self._hooks.implementations(hook)
+                if listeners:  # a hook without any stays the empty method of the specification: the cheapest call there is
+                    setattr(self._events, hook, self._caller(hook, listeners))
         return is_observer
 
-    def notify(self, hook: str, /, **arguments: Any) -> None:
-        """Tell all who listen to a hook, in pluggy's order (see `Hooks.implementations`).
+    def _caller(self, hook: str, listeners: tuple[Implementation, ...]) -> Any:
+        specification, names = getattr(ObserverHooks, hook), self._hooks.arguments[hook]
 
-        Raises:
-            UnknownHook: there is none of that name.
-            RunAborted: the run was aborted while an observer was being told.
-        """
-        try:
-            listeners = self._listeners[hook]
-        except KeyError:
-            raise UnknownHook(f"there is no hook {hook}{did_you_mean(hook, self._listeners)}") from None
-        for listener in listeners:
-            try:
-                listener.call(arguments)
-            except RunAborted:
-                raise
-            except Exception as error:  # noqa: BLE001  # a stranger's code; kept for the report
-                self._record(listener.owner, hook, error)
+        def call(*values: Any, **named: Any) -> None:
+            specification(self._events, *values, **named)  # empty: Python compares the arguments, before any observer is called
+            given = dict(zip(names, values, strict=False)) | named
+            for listener in listeners:
+                try:
+                    listener.call(given)
+                except RunAborted:
+                    raise
+                except Exception as error:  # noqa: BLE001  # third-party code; kept for the report
+                    self._record(listener.owner, hook, error)
+
+        return call
 
     @property
     def faults(self) -> list[Failure]:
@@ -76,3 +87,11 @@ class Observers:
         failure = Failure.of(error, component=name)
         self._faults[name, hook] = failure, 1
         log.warning("observer_raised", component=name, hook=hook, error=failure.what, where=failure.where)
+
+
+class _Events(ObserverHooks):
+    """The hooks of one run; in the instance are the callers of those that have observers."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        hooks = [hook for hook in vars(ObserverHooks) if not hook.startswith("_")]
+        raise AttributeError(f"unknown hook {name!r}{did_you_mean(name, hooks)}", name=name, obj=self)

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from importlib import metadata
 
 from .. import __version__
+from .context import ObserverHooks
 from .errors import Failure, PluginError
 from .hooks import Hooks, Implementation
-from .hookspecs import HOOK_API_VERSION, OBSERVE_PROJECT, REGISTER_PROJECT, ObserverHooks, RegisterHooks
+from .hookspecs import HOOK_API_VERSION, OBSERVE_PROJECT, REGISTER_PROJECT, RegisterHooks
 from .importing import import_class, import_module, split_target
 from .wording import did_you_mean
 

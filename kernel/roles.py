@@ -11,48 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .context import Context
+from .tasks import Result, Task
 
 if TYPE_CHECKING:
     from .shareable import Shareable
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A piece of work for sites: a name, a model, values that travel along.
-
-    At a site `id`, `workflow`, `step` and `site` are filled in, and `model` is mapped copy-on-write.
-    """
-
-    name: str
-    model: Shareable | None = None
-    shared: Mapping[str, Any] = field(default_factory=dict)
-    deadline_seconds: float | None = None
-    """How long a site may work on it, counted from when it was sent; None: as long as it takes."""
-    id: str = ""
-    workflow: str = ""
-    step: int = -1
-    site: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one site answered to one task. `shareable` reads its tensors from the result's file when they are asked for."""
-
-    site: str
-    task: str
-    shareable: Shareable
-    task_id: str = ""
-    shared: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The numbers the site reported with it."""
-        return dict(self.shareable.meta.get("metrics") or {})
 
 
 class Run(ABC):

@@ -46,8 +46,8 @@ def lines(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def test_a_file_has_at_most_300_lines() -> None:
-    assert [f"{path}: {lines(path)}" for path in SOURCES if lines(path) > 300 and path.name != "hookspecs.py"] == []
+def test_a_file_has_at_most_500_lines() -> None:
+    assert [f"{path}: {lines(path)}" for path in SOURCES if lines(path) > 500] == []
 
 
 def lines_of_code(path: Path) -> int:

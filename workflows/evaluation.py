@@ -11,8 +11,9 @@ import msgspec
 from ..kernel.blobs import draft_of
 from ..kernel.context import current_context
 from ..kernel.errors import ComponentError
-from ..kernel.roles import ModelLocator, Policy, Result, Run, Task, Workflow
+from ..kernel.roles import ModelLocator, Policy, Run, Workflow
 from ..kernel.shareable import Shareable
+from ..kernel.tasks import Result, Task
 from .metrics import mean_metrics
 
 RESULTS_FILE = "cross_site_val/cross_val_results.json"
@@ -90,7 +91,7 @@ class GlobalModelEval(Workflow):
         task = Task(self.validation_task_name, model, {"model_owner": owner}, self.validation_timeout or None)
         results = list(run.scatter(task, self.participating_clients, self.policy, _has_metrics))
         for result in results:
-            current_context().notify("validation_result_received", model_owner=owner, site=result.site, metrics=result.metrics)
+            current_context().events.validation_result_received(model_owner=owner, site=result.site, metrics=result.metrics)
         return results
 
 

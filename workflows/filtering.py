@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..kernel.context import Context, entered
-from ..kernel.roles import Filter, Task
+from ..kernel.roles import Filter
 from ..kernel.shareable import Shareable, given
+from ..kernel.tasks import Task
 
 Chains = Mapping[str, Sequence[Filter]]
 """Task name → filters in order; "*" stands for every task without an entry of its own."""
@@ -22,16 +23,16 @@ class Filters:
 
     def task(self, task: Task, model: Shareable, context: Context) -> Shareable:
         """The task's data as they go on from here: out of the server, or into a site's executor."""
-        context.notify("before_task_filter", task=task, ctx=context)
+        context.events.before_task_filter(task=task, ctx=context)
         filtered = _through(self.data, task.name, model, context)
-        context.notify("after_task_filter", task=task, ctx=context)
+        context.events.after_task_filter(task=task, ctx=context)
         return filtered
 
     def result(self, task: Task, result: Shareable, context: Context) -> Shareable:
         """The result as it goes on from here: out of a site, or into the server's workflow."""
-        context.notify("before_result_filter", result=result, ctx=context)
+        context.events.before_result_filter(result=result, ctx=context)
         filtered = _through(self.results, task.name, result, context)
-        context.notify("after_result_filter", result=filtered, ctx=context)
+        context.events.after_result_filter(result=filtered, ctx=context)
         return filtered
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..kernel.roles import Result
+from ..kernel.tasks import Result
 
 
 def mean_metrics(results: Iterable[Result]) -> dict[str, float]:

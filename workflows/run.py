@@ -17,8 +17,9 @@ import numpy as np
 from ..kernel.context import Context, Panic, RunAborted, Values, derive_seed, entered
 from ..kernel.errors import Failure, JobError, RemoteError
 from ..kernel.messages import StepMetrics
-from ..kernel.roles import Policy, Responses, Result, Run, Task, Wait
+from ..kernel.roles import Policy, Responses, Run, Wait
 from ..kernel.shareable import Shareable
+from ..kernel.tasks import Result, Task
 from ..kernel.wording import did_you_mean
 from .filtering import Filters
 from .policy import PolicyFailed, SitesPolicy
@@ -88,7 +89,7 @@ class JobRun(Run):
         first = max(start, self._closed + 1)
         for step in range(first, start + count):
             self._open(step)
-            self.context.notify("step_started", workflow=self.context.workflow, step=step)
+            self.context.events.step_started(workflow=self.context.workflow, step=step)
             yield step
 
     def scatter(
@@ -118,13 +119,13 @@ class JobRun(Run):
         sites = {result.site: result.metrics for result in self._used.values() if result.metrics}
         numbers = StepMetrics({key: float(value) for key, value in (metrics or {}).items()}, sites)
         where = (self.context.workflow, self.context.step)
-        self.context.notify("before_commit", workflow=where[0], step=where[1])
+        self.context.events.before_commit(workflow=where[0], step=where[1])
         result = StepResult(*where, state, self.parts(), tuple(self._used), tuple(self._late), numbers)
         kept = self._supervisor.commit(result)
         self._state = kept if kept is not None else self._state
         self._closed = self.context.step
-        self.context.notify("after_commit", workflow=where[0], step=where[1], state=self._state)
-        self.context.notify("step_ended", workflow=where[0], step=where[1])
+        self.context.events.after_commit(workflow=where[0], step=where[1], state=self._state)
+        self.context.events.step_ended(workflow=where[0], step=where[1])
         self._forget_step()
 
     def abort(self, reason: str) -> None:
@@ -155,7 +156,7 @@ class JobRun(Run):
             raise
         except Exception as exc:  # noqa: BLE001  # a stranger's filter or check
             self._reject(call, task_id, Failure.of(exc, site=site))
-            self.context.notify("result_rejected", result=result, reason=call.failures[site].what)
+            self.context.events.result_rejected(result=result, reason=call.failures[site].what)
 
     def on_unreadable(self, task_id: str, failure: Failure) -> None:
         """What a site answered is no result."""
@@ -198,7 +199,7 @@ class JobRun(Run):
         step = (self.context.workflow, self.context.step)
         self._supervisor.open_step(StepRequest(*step, task, tuple(ids.values()), sites, models, shared, policy))
         for site in sites:
-            self.context.notify("after_task_sent", task=task, site=site)
+            self.context.events.after_task_sent(task=task, site=site)
         for site in self._gone.keys() & ids.keys():
             self.on_site_gone(site, self._gone[site])
         return call
@@ -210,7 +211,7 @@ class JobRun(Run):
 
     def _outgoing(self, task: Task, site: str) -> tuple[Shareable | None, Mapping[str, Any]]:
         """What a site is sent: model and shared values, as the filters leave them."""
-        self.context.notify("before_task_sent", task=task, site=site)
+        self.context.events.before_task_sent(task=task, site=site)
         if task.model is None:
             return None, task.shared
         context = self._call_context(task.name, site, task.shared)
@@ -219,13 +220,13 @@ class JobRun(Run):
 
     def _admitted(self, call: _Call, result: Result) -> Result:
         context = self._call_context(call.task.name, result.site, result.shared)
-        self.context.notify("result_received", result=result)
+        self.context.events.result_received(result=result)
         filtered = self._filters.result(call.task, result.shareable, context)
         admitted = replace(result, shareable=filtered, shared=dict(context.shared.as_dict))
         if call.check is not None:
             with entered(context):
                 call.check(admitted)
-        self.context.notify("result_accepted", result=admitted)
+        self.context.events.result_accepted(result=admitted)
         return admitted
 
     def _call_context(self, task: str, site: str, shared: Mapping[str, Any]) -> Context:

@@ -12,8 +12,9 @@ from typing import Annotated
 import msgspec
 
 from ..kernel.context import current_context
-from ..kernel.roles import Aggregator, ModelUpdate, Persistor, Policy, Result, Run, Task, Workflow
+from ..kernel.roles import Aggregator, ModelUpdate, Persistor, Policy, Run, Workflow
 from ..kernel.shareable import Shareable, given
+from ..kernel.tasks import Result, Task
 from .metrics import mean_metrics
 from .policy import PolicyMalformed, SitesPolicy
 
@@ -77,24 +78,23 @@ class ScatterAndGather(Workflow):
 
     def _initial_model(self) -> Shareable:
         model = given(self.persistor.load(), self.persistor, "load")
-        current_context().notify("initial_model_loaded", model=model)
+        current_context().events.initial_model_loaded(model=model)
         return model
 
     def _next_model(self, step: int, model: Shareable, results: list[Result]) -> Shareable:
         context = current_context()
-        place = {"workflow": context.workflow, "step": step}
-        context.notify("before_aggregation", **place)
+        context.events.before_aggregation(workflow=context.workflow, step=step)
         aggregate = given(self.aggregator.aggregate(results), self.aggregator, "aggregate")
-        context.notify("after_aggregation", **place, aggregate=aggregate)
+        context.events.after_aggregation(workflow=context.workflow, step=step, aggregate=aggregate)
         model = given(self.update.apply(model, aggregate), self.update, "apply")
-        context.notify("model_updated", **place, model=model)
+        context.events.model_updated(workflow=context.workflow, step=step, model=model)
         return model
 
     def _save(self, model: Shareable) -> None:
         context = current_context()
-        context.notify("before_model_saved", model=model, name="")
+        context.events.before_model_saved(model=model, name="")
         self.persistor.save(model)
-        context.notify("after_model_saved", model=model, name="")
+        context.events.after_model_saved(model=model, name="")
 
 
 def _flare_policy(min_clients: int | None, wait_seconds: float | None, *, ignore_errors: bool) -> Policy:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..kernel.messages import StepMetrics
-from ..kernel.roles import Task
 from ..kernel.shareable import Shareable
+from ..kernel.tasks import Task
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..kernel.roles import Policy, Result, Run, Task
+from ..kernel.roles import Policy, Run
 from ..kernel.shareable import Shareable
+from ..kernel.tasks import Result, Task
 
 
 def broadcast(run: Run, task: Task, sites: Sequence[str] | None = None, *, policy: Policy | None = None) -> list[Result]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 
-from ...kernel.roles import Aggregator, Result
+from ...kernel.roles import Aggregator
 from ...kernel.shareable import Shareable
+from ...kernel.tasks import Result
 from .contributions import ContributionRefused
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from ...kernel.context import current_context
 from ...kernel.errors import ComponentError
-from ...kernel.roles import Result
 from ...kernel.shareable import Kind, Shareable
+from ...kernel.tasks import Result
 from ..comparison import differences, first_not_finite
 
 _WEIGHTS = (Kind.WEIGHTS, Kind.WEIGHT_DIFF)

@@ -8,8 +8,9 @@ from typing import Literal
 
 from ...kernel.errors import ComponentError
 from ...kernel.hookspecs import observe
-from ...kernel.roles import Aggregator, Result, Task
+from ...kernel.roles import Aggregator
 from ...kernel.shareable import Kind, Shareable
+from ...kernel.tasks import Result, Task
 from ..naming import matcher
 from .contributions import ContributionRefused, Contributions, NothingToAggregate
 from .fold import Integers, Share, weighted_mean

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 
 from ...kernel.context import Context, RunAborted
 from ...kernel.errors import ComponentError
-from ...kernel.roles import Executor, Task
+from ...kernel.roles import Executor
 from ...kernel.shareable import Shareable, given
+from ...kernel.tasks import Task
 
 
 class TaskNotForLearner(ComponentError):

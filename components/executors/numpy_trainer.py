@@ -6,8 +6,9 @@ import numpy as np
 
 from ...kernel.context import Context
 from ...kernel.errors import ComponentError
-from ...kernel.roles import Executor, Task
+from ...kernel.roles import Executor
 from ...kernel.shareable import Kind, Shareable
+from ...kernel.tasks import Task
 from ...kernel.tensors import Array
 
 

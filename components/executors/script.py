@@ -23,8 +23,9 @@ import structlog
 
 from ...kernel.context import Context, RunAborted, current_context, derive_seed
 from ...kernel.errors import ComponentError
-from ...kernel.roles import Executor, Task
+from ...kernel.roles import Executor
 from ...kernel.shareable import Shareable
+from ...kernel.tasks import Task
 from ..seeding import seed_generators
 from .script_site import EndedEarly, Site, TaskSource, playing
 

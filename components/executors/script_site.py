@@ -23,8 +23,8 @@ import numpy as np
 
 from ...kernel.context import Abort, Context, entered
 from ...kernel.errors import ComponentError
-from ...kernel.roles import Task
 from ...kernel.shareable import Kind, Shareable
+from ...kernel.tasks import Task
 from ..torch_tensors import to_arrays, to_state_dict
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import structlog
 from ...kernel.context import current_context
 from ...kernel.errors import ComponentError
 from ...kernel.hookspecs import observe
-from ...kernel.roles import Persistor, Result, Task
+from ...kernel.roles import Persistor
 from ...kernel.shareable import Kind, Shareable
+from ...kernel.tasks import Result, Task
 
 log = structlog.get_logger()
 
@@ -131,10 +132,10 @@ class IntimeModelSelector:
     def _save(self, model: Shareable, metric: str, value: float, step: int) -> None:
         context = current_context()
         log.info("best_model_found", metric=metric, value=value, step=step)
-        context.notify("best_model_found", model=model, metric=metric, value=value, step=step)
-        context.notify("before_model_saved", model=model, name="best")
+        context.events.best_model_found(model=model, metric=metric, value=value, step=step)
+        context.events.before_model_saved(model=model, name="best")
         self._find_persistor().save(model, "best")
-        context.notify("after_model_saved", model=model, name="best")
+        context.events.after_model_saved(model=model, name="best")
 
     def _find_persistor(self) -> Persistor:
         if self.persistor is not None:

@@ -93,7 +93,7 @@ class MetricsLog:
         if len(line) > MAX_LINE_BYTES:
             raise MetricRefused(f"wanted a line of up to {MAX_LINE_BYTES:,} bytes, got {len(line):,}", where=f"metric {tag[:80]!r}")
         self._grew(self._append(line))
-        context.notify("metric_logged", name=tag, value=value, step=number, site=context.site)
+        context.events.metric_logged(name=tag, value=value, step=number, site=context.site)
 
     def _append(self, line: bytes) -> int:
         with self.path.open("ab", buffering=0) as file:  # opened each time, so that nobody has to close it

@@ -43,7 +43,7 @@ class ReceivedMetrics:
         for tracker in list(self._trackers):
             self._guarded(tracker, lambda one: _write_all(one, metrics))
         for metric in metrics:
-            self._context.notify("metric_logged", name=metric.tag, value=metric.value, step=metric.step, site=site)
+            self._context.events.metric_logged(name=metric.tag, value=metric.value, step=metric.step, site=site)
 
     def close(self) -> None:
         """Read what is left, and close the trackers."""

@@ -107,8 +107,8 @@ class ServerJob:
     def _end(self, failure: Failure | None, aborted: str) -> None:
         if failure is not None:
             log.error("job_failed", code=failure.code, error=str(failure))
-            self.context.notify("fatal_error", failure=failure)
-        self.context.notify("run_ended", ctx=self.context, status="aborted" if aborted else "failed" if failure else "completed")
+            self.context.events.fatal_error(failure=failure)
+        self.context.events.run_ended(ctx=self.context, status="aborted" if aborted else "failed" if failure else "completed")
         faults = self._observers.faults if self._observers else []
         self._channel.send(say.Finish(failure, [*faults, *(self._metrics.faults if self._metrics else [])], aborted))
         self._run = None
@@ -123,7 +123,7 @@ class ServerJob:
         run = self._run = JobRun(self, self.context, start.sites, app.filters)
         parts = stateful(app.components)
         run.parts = lambda: component_states(parts)
-        self.context.notify("run_started", ctx=self.context)
+        self.context.events.run_started(ctx=self.context)
         for name, workflow in app.workflows:
             committed = start.committed.get(name, say.CommittedState(-1))
             states = [Shareable.decode(meta, Blob.open(Path(path))) for meta, path in zip(committed.metas, committed.paths, strict=True)]
@@ -131,11 +131,11 @@ class ServerJob:
             run.enter(name, committed.step, states[0] if committed.has_state else None)
             seed_generators(derive_seed(start.seed, name))
             log.info("workflow_started", workflow=name, after_step=committed.step)
-            self.context.notify("workflow_started", workflow=name)
+            self.context.events.workflow_started(workflow=name)
             try:
                 workflow.run(run)
             finally:
-                self.context.notify("workflow_ended", workflow=name)
+                self.context.events.workflow_ended(workflow=name)
 
     def _build(self, start: say.StartDocument) -> App:
         def prepare(label: str) -> None:
@@ -143,7 +143,7 @@ class ServerJob:
             seed_generators(derive_seed(start.seed, "server", label))
 
         app = build_app(plan_app(self.context.folder / "app", "server", prepare))
-        self.context.components, self.context.notify = app.components, app.observers.notify
+        self.context.components, self.context.events = app.components, app.observers.events
         self._observers = app.observers
         self._metrics = ReceivedMetrics(self.context, app.trackers, start.sites)
         return app

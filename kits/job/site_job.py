@@ -21,8 +21,9 @@ from ...kernel.context import Abort, Context, RunAborted, Values, derive_seed, e
 from ...kernel.errors import Failure, JobError
 from ...kernel.messages import Message, split_body
 from ...kernel.packing import scratch
-from ...kernel.roles import Executor, Task
+from ...kernel.roles import Executor
 from ...kernel.shareable import Shareable, given
+from ...kernel.tasks import Task
 from ..handover import messages as say
 from ..protocol.messages import Grew, TaskFor
 from .app import App, build_app, plan_app
@@ -102,7 +103,7 @@ class SiteJob:
         try:
             with scratch(folder / "out"), entered(self.context):
                 self._app = self._build(start)
-                self.context.notify("run_started", ctx=self.context)
+                self.context.events.run_started(ctx=self.context)
         except JOB_CODE_ENDED as exc:  # a stranger's constructor
             self._channel.send(say.Ready(Failure.of(exc, site=start.name)))
             return
@@ -117,7 +118,7 @@ class SiteJob:
             seed_generators(derive_seed(start.seed, start.name, label))
 
         app = build_app(plan_app(self.context.folder / "app", "site", prepare))
-        self.context.components, self.context.notify = app.components, app.observers.notify
+        self.context.components, self.context.events = app.components, app.observers.events
         return app
 
     def _metrics_grew(self, size: int) -> None:
@@ -131,7 +132,7 @@ class SiteJob:
             for executor in {id(one): one for one in self._app.executors.values()}.values():
                 if id(executor) in self._started:
                     _quietly(executor.stop, self.context)
-            self.context.notify("run_ended", ctx=self.context, status="ended")
+            self.context.events.run_ended(ctx=self.context, status="ended")
 
     # --- tasks --------------------------------------------------------------------------------------------------
 
@@ -174,7 +175,7 @@ class SiteJob:
                 context.abort.check()  # it may have come while the task waited for its turn
                 with entered(context):
                     self._begin(executor)
-                    context.notify("before_task_execution", task=task, ctx=context)
+                    context.events.before_task_execution(task=task, ctx=context)
                     result = given(executor.execute(task, context), executor, "execute")
                 self._finish(message, task, context, result)
             except JOB_CODE_ENDED as exc:  # the user's code
@@ -217,7 +218,7 @@ class SiteJob:
         return task, context
 
     def _finish(self, message: TaskFor, task: Task, context: Context, result: Shareable) -> None:
-        context.notify("after_task_execution", task=task, result=result, ctx=context)
+        context.events.after_task_execution(task=task, result=result, ctx=context)
         filtered = self._app.filters.result(task, result, context)
         payload, parts = self._sender.payload(filtered, context.shared.as_dict)
         state = None
@@ -243,7 +244,7 @@ class SiteJob:
         self._hand = None
         if isinstance(error, RunAborted):
             failure = msgspec.structs.replace(failure, what=context.abort.reason or failure.what)  # not only the signal that said so
-            self.context.notify("task_aborted", task=task, reason=error.what)
+            self.context.events.task_aborted(task=task, reason=error.what)
         self._channel.send(say.ResultFor(message.task_id, message.site, None, failure))
 
 

@@ -177,7 +177,7 @@ class Jobs:
         self._tasks.start(self._tell())
 
     def _changed(self, job: Job) -> None:
-        self._observers.notify("job_state_changed", job_id=job.id, state=str(job.status), reason=job.reason)
+        self._observers.events.job_state_changed(job_id=job.id, state=str(job.status), reason=job.reason)
         self.on_change()
         self.moved()
 

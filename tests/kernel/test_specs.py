@@ -16,10 +16,11 @@ from sundog.kernel.findings import Findings, SpecErrors, UnknownKey
 from sundog.kernel.hookspecs import register
 from sundog.kernel.importing import ModuleMissing
 from sundog.kernel.plugins import Plugins
-from sundog.kernel.roles import Aggregator, Filter, Persistor, Result
+from sundog.kernel.roles import Aggregator, Filter, Persistor
 from sundog.kernel.shareable import Shareable
 from sundog.kernel.spec_reader import scalars
 from sundog.kernel.specs import Components, ConstructorRaised
+from sundog.kernel.tasks import Result
 
 made: list[str] = []
 """What was constructed, in order."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sundog.kernel.context import Context, entered
+from sundog.kernel.context import Context, ObserverHooks, entered
 from sundog.kernel.errors import Failure
-from sundog.kernel.hookspecs import ObserverHooks, observe
+from sundog.kernel.hookspecs import observe
 from sundog.kernel.observers import Observers
-from sundog.kernel.roles import Executor, Task, Workflow
+from sundog.kernel.roles import Executor, Workflow
 from sundog.kernel.shareable import Shareable
+from sundog.kernel.tasks import Task
 from sundog.workflows.filtering import Filters
 from sundog.workflows.run import JobRun
 from sundog.workflows.supervision import StepRequest, StepResult
@@ -68,7 +69,7 @@ class Federation:
         observers.register(tracer(self.lines)(), "trace")
         for name, component in self.components.items():
             observers.register(component, name)
-        context = Context(run_id="r", site="server", folder=self.folder, notify=observers.notify, components=self.components)
+        context = Context(run_id="r", site="server", folder=self.folder, events=observers.events, components=self.components)
         self.job_run = JobRun(self, context, tuple(self.executors), Filters())
         with entered(context):
             for number, workflow in enumerate(workflows):

@@ -14,8 +14,9 @@ from sundog.components.observers.validation_json import ValidationJsonGenerator
 from sundog.components.persistors.numpy_file import NPModelPersistor
 from sundog.components.updates.full_model import FullModelUpdate
 from sundog.kernel.context import Context, entered
-from sundog.kernel.roles import Executor, Task
+from sundog.kernel.roles import Executor
 from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.tasks import Task
 from sundog.workflows.evaluation import CrossSiteModelEval, GlobalModelEval
 from sundog.workflows.policy import PolicyFailed, SitesPolicy
 from sundog.workflows.scatter_and_gather import ScatterAndGather

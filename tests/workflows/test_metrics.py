@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sundog.kernel.roles import Result
 from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.tasks import Result
 from sundog.workflows.metrics import mean_metrics
 
 

@@ -14,8 +14,9 @@ import pytest
 from sundog.kernel.context import Context, Panic, RunAborted
 from sundog.kernel.errors import Failure, RemoteError
 from sundog.kernel.observers import Observers
-from sundog.kernel.roles import Filter, Result, Task
+from sundog.kernel.roles import Filter
 from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.tasks import Result, Task
 from sundog.workflows.filtering import Filters
 from sundog.workflows.policy import PolicyFailed, SitesPolicy
 from sundog.workflows.run import JobRun, SiteNotInRun
@@ -68,7 +69,7 @@ class Federation:
 
     def __init__(self, filters: Filters | None = None, closed: int = -1, state: Shareable | None = None) -> None:
         self.desk = Desk()
-        self.context = Context(run_id="r", site="server", seed=7, notify=Observers().notify)
+        self.context = Context(run_id="r", site="server", seed=7, events=Observers().events)
         self.run = JobRun(self.desk, self.context, SITES, filters or Filters())
         self.run.enter("w", closed, state)
 

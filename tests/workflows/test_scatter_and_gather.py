@@ -12,8 +12,8 @@ from sundog.components.observers.best_model import IntimeModelSelector
 from sundog.components.persistors.numpy_file import NPModelPersistor
 from sundog.components.updates.full_model import FullModelUpdate
 from sundog.kernel.context import Context
-from sundog.kernel.roles import Result, Task
 from sundog.kernel.shareable import Kind, NotAShareable, Shareable
+from sundog.kernel.tasks import Result, Task
 from sundog.kernel.tensors import Array
 from sundog.workflows.policy import PolicyFailed, PolicyMalformed, SitesPolicy
 from sundog.workflows.scatter_and_gather import ScatterAndGather

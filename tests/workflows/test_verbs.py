@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sundog.kernel.context import Context
-from sundog.kernel.roles import Run, Task, Workflow
+from sundog.kernel.roles import Run, Workflow
 from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.tasks import Task
 from sundog.workflows.policy import PolicyFailed
 from sundog.workflows.verbs import broadcast, relay, send
 

@@ -5,8 +5,8 @@ import pytest
 
 from sundog.components.aggregators.accepting import AcceptingAggregator
 from sundog.components.aggregators.contributions import ContributionRefused
-from sundog.kernel.roles import Result
 from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.tasks import Result
 
 
 class Median(AcceptingAggregator):

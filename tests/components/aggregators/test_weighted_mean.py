@@ -15,8 +15,8 @@ from sundog.components import blockwise
 from sundog.components.aggregators.contributions import ContributionRefused, NothingToAggregate
 from sundog.components.aggregators.weighted_mean import NegativeWeight, WeightedMean
 from sundog.kernel.context import Context, entered
-from sundog.kernel.roles import Result, Task
 from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.tasks import Result, Task
 
 
 def result(site: str, count: float | None = 1, kind: Kind = Kind.WEIGHTS, /, meta: Any = None, **tensors: Any) -> Result:

@@ -5,8 +5,8 @@ import pytest
 
 from sundog.components.executors.numpy_trainer import NothingTrained, NPTrainer, NPValidator, TaskNotForNumpy
 from sundog.kernel.context import Context
-from sundog.kernel.roles import Task
 from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.tasks import Task
 
 MODEL = Shareable(Kind.WEIGHTS, {"numpy_key": np.array([[1, 2], [3, 4]], np.float32)})
 

@@ -12,8 +12,9 @@ from sundog.components.observers.best_model import IntimeModelSelector, MetricUn
 from sundog.kernel.context import Context, entered
 from sundog.kernel.hookspecs import observe
 from sundog.kernel.observers import Observers
-from sundog.kernel.roles import Persistor, Result, Task
+from sundog.kernel.roles import Persistor
 from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.tasks import Result, Task
 
 
 class Kept(Persistor):
@@ -55,7 +56,7 @@ def trace() -> Trace:
 def _context(persistor: Kept, trace: Trace) -> Iterator[None]:
     observers = Observers()
     observers.register(trace, "trace")
-    with entered(Context(components={"persistor": persistor, "other": object()}, notify=observers.notify)):
+    with entered(Context(components={"persistor": persistor, "other": object()}, events=observers.events)):
         yield
 
 

@@ -141,7 +141,7 @@ def test_observers_at_the_site_are_told(path: Path) -> None:
     observers, watcher = Observers(), Watcher()
     observers.register(watcher, "watcher")
 
-    with entered(Context(site="site-1", notify=observers.notify)):
+    with entered(Context(site="site-1", events=observers.events)):
         MetricsLog(path).add_scalar("loss", 2, 3)
 
     assert watcher.seen == [("loss", 2.0, 3, "site-1")]

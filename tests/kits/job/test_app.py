@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sundog.components.filters.exclude_vars import ExcludeVars
+from sundog.kernel.context import Context
 from sundog.kernel.errors import SundogError
 from sundog.kits.job.app import AppPlan, build_app, plan_app
 from sundog.kits.job.custom_code import CustomCode
@@ -183,7 +184,7 @@ class Watcher:
     folder = write_app(tmp_path, "server", server(components=[*PARTS, *components]), custom)
     with CustomCode(folder / "app"):
         app = build_app(plan_app(folder / "app", "server"))
-        app.observers.notify("run_ended", ctx=None, status="completed")
+        app.observers.events.run_ended(ctx=Context(), status="completed")
 
     one, two = (vars(app.components[name]) for name in ("one", "two"))
     assert one["heard"] == two["heard"] == vars(two["inner"])["heard"] == ["completed"]

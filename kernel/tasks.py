@@ -1,0 +1,44 @@
+"""Task and Result: what a site is sent, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .shareable import Shareable
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A piece of work for sites: a name, a model, values that travel along.
+
+    At a site `id`, `workflow`, `step` and `site` are filled in, and `model` is mapped copy-on-write.
+    """
+
+    name: str
+    model: Shareable | None = None
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    deadline_seconds: float | None = None
+    """How long a site may work on it, counted from when it was sent; None: as long as it takes."""
+    id: str = ""
+    workflow: str = ""
+    step: int = -1
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one site answered to one task. `shareable` reads its tensors from the result's file when they are asked for."""
+
+    site: str
+    task: str
+    shareable: Shareable
+    task_id: str = ""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The numbers the site reported with it."""
+        return dict(self.shareable.meta.get("metrics") or {})
