@@ -21,6 +21,7 @@ _HOMES = {
     "Blob": "kernel.blobs",
     "AccessRule": "kernel.operator_roles",
     "Aggregator": "kernel.roles",
+    "Decision": "kernel.operator_roles",
     "Executor": "kernel.roles",
     "Filter": "kernel.roles",
     "Launcher": "kernel.operator_roles",
@@ -34,6 +35,7 @@ _HOMES = {
     "Run": "kernel.roles",
     "Scheduler": "kernel.operator_roles",
     "Store": "kernel.operator_roles",
+    "Subject": "kernel.operator_roles",
     "Task": "kernel.tasks",
     "Tracker": "kernel.operator_roles",
     "Workflow": "kernel.roles",
@@ -58,10 +60,12 @@ if TYPE_CHECKING:
     from .kernel.hookspecs import observe as observe
     from .kernel.hookspecs import register as register
     from .kernel.operator_roles import AccessRule as AccessRule
+    from .kernel.operator_roles import Decision as Decision
     from .kernel.operator_roles import Launcher as Launcher
     from .kernel.operator_roles import ResourceManager as ResourceManager
     from .kernel.operator_roles import Scheduler as Scheduler
     from .kernel.operator_roles import Store as Store
+    from .kernel.operator_roles import Subject as Subject
     from .kernel.operator_roles import Tracker as Tracker
     from .kernel.roles import Aggregator as Aggregator
     from .kernel.roles import Executor as Executor

@@ -117,7 +117,7 @@ class RegisterHooks:
 
     @_register_hook
     def sundog_commands(self, add: AddClass) -> None:
-        """When plugins are loaded: name admin commands; the short name is the word that is typed. Nothing asks for them yet."""
+        """When plugins are loaded: name admin commands; the short name is the word that is typed."""
 
     @_register_hook
     def sundog_builders(self, add: AddClass) -> None:

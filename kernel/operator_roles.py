@@ -9,12 +9,38 @@ from pathlib import Path
 from typing import Any
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The participant that gives a command."""
+
+    name: str
+    organisation: str
+    """Empty until certificates tell it."""
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer of an access rule, with the reason for it."""
+
+    allowed: bool
+    reason: str
+    """For the log; of a denial, also for the participant that gave the command."""
+
+
 class AccessRule(ABC):
-    """Who may do what; asked at the receiver of a command."""
+    """Decides who may give which command; asked at the receiver, server and site alike."""
 
     @abstractmethod
-    def allows(self, name: str, role: str, command: str, subject: Mapping[str, Any]) -> bool:
-        """Whether a participant may give a command about a subject (a job's meta, a site)."""
+    def decide(self, subject: Subject, command: str, about: Mapping[str, Any]) -> Decision:
+        """Decide on one command.
+
+        Args:
+            subject: the participant that gives it.
+            command: its name.
+            about: `right`, which the command declares; where they apply, `target` (server, or the name of a site), `job_id`
+                and `job` (the job's meta).
+        """
 
 
 class ResourceManager(ABC):

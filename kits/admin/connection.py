@@ -21,7 +21,7 @@ from ...kernel.transport import Connection
 from ...transports.endpoints import connect
 from ...transports.link import Dialer, DialerHandler, Identity, Intake, Link, Timers, Writer
 from ...transports.link.refusals import Refused
-from ..protocol.messages import Command, PeerMessage, Reply, Withdraw
+from ..protocol.messages import Command, PeerMessage, Reply, Withdraw, refuse_unless_said
 from ..protocol.requests import Request
 from ..supervisor.tasks import Tasks
 from ..workspace.kit import AdminKit
@@ -276,6 +276,8 @@ class AdminConnection(DialerHandler):
                 _fail(question, self._not_admitted(question, refusal))
 
     def message(self, link: Link, message: Message, body: memoryview) -> None:
+        """Raises: MessageError, for a message that a server may not say to an admin."""
+        refuse_unless_said(message, link.peer.role, "admin")
         question = self._questions.get(message.request) if isinstance(message, Reply) else None
         if question is None or question.answer.done() or not isinstance(message, Reply):
             return

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from ...kernel.errors import Failure
-from ...kernel.messages import Message, Payload
+from ...kernel.messages import Message, MessageError, Payload
 from .requests import OwnId
 
 
@@ -192,7 +193,9 @@ class Ask(Message, tag=62):
     request: str
     name: str
     admin: str = ""
-    """Who wants to know, as the server says; the site's own rule decides."""
+    """The subject's name, as the server says; the site's own rule decides."""
+    organisation: str = ""
+    role: str = "admin"
 
 
 class Answer(Message, tag=63):
@@ -214,3 +217,23 @@ PeerMessage = (
     | Withdraw
 )  # fmt: skip
 """What may be said on a link besides what the link itself says."""
+
+MAY_SAY: Final[Mapping[tuple[str, str], frozenset[type[Message]]]] = {
+    ("site", "server"): frozenset({Sync, Offer, SiteFailed, Checked, Deployed, Started, Grew, Answer}),
+    ("server", "site"): frozenset({
+        Sync, TaskFor, Stored, Verdicts, Unknown, AbortRun, AbortTask, RunEnded, Check, Cancel, Deploy, StartRun, Ask, Withdraw,
+    }),
+    ("admin", "server"): frozenset({Command, Withdraw}),
+    ("server", "admin"): frozenset({Reply}),
+}  # fmt: skip
+"""(role that says it, role that hears it) → the messages that may be said. Everything else is refused."""
+
+
+def refuse_unless_said(message: Message, speaker: str, hearer: str) -> None:
+    """Go on if a message is one that the role `speaker` may say to the role `hearer`.
+
+    Raises:
+        MessageError: it is not; the link drops the connection.
+    """
+    if type(message) not in MAY_SAY.get((speaker, hearer), frozenset()):
+        raise MessageError(f"{type(message).__name__} is nothing that a {speaker} says to a {hearer}")

@@ -20,6 +20,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A command and its arguments. An argument that the server does not know is refused, never ignored."""
 
     command: ClassVar[str]
+    right: ClassVar[str]
+    """What a role needs to give it: view | files | submit | manage."""
     only_waits: ClassVar[bool] = False
     """Whether it does nothing but wait for something to tell: it can be stopped when nobody wants to know any more."""
 
@@ -28,6 +30,7 @@ class CheckStatus(Request, frozen=True, kw_only=True):
     """How is the server; or how are the sites?"""
 
     command = "check_status"
+    right = "view"
     only_waits = True
     target: Literal["server", "client"] = "server"
     sites: list[str] = []
@@ -40,6 +43,7 @@ class SubmitJob(Request, frozen=True, kw_only=True):
     """Take a job in. The server fetches its files from the asker, who offers them until the answer is there."""
 
     command = "submit_job"
+    right = "submit"
     request: OwnId
     """The same again is the same job."""
     name: str
@@ -51,6 +55,7 @@ class ListJobs(Request, frozen=True, kw_only=True):
     """Which jobs are there, the newest first?"""
 
     command = "list_jobs"
+    right = "view"
     name_prefix: str = ""
     id_prefix: str = ""
     detailed: bool = False
@@ -60,6 +65,7 @@ class GetJobReport(Request, frozen=True, kw_only=True):
     """What came out of a job, or how far is it? Here and below `job_id` may be the beginning of one."""
 
     command = "get_job_report"
+    right = "view"
     job_id: str
 
 
@@ -75,6 +81,7 @@ class WatchJob(Request, frozen=True, kw_only=True):
     """The report, once it says more than what the asker has seen, with those rounds only that he has not; at once if it does already."""
 
     command = "watch_job"
+    right = "view"
     only_waits = True
     job_id: str
     seen: Seen | None = None
@@ -84,6 +91,7 @@ class ReadLog(Request, frozen=True, kw_only=True):
     """What does a run's log say from some place on, at the server or at a site?"""
 
     command = "read_log"
+    right = "view"
     only_waits = True
     job_id: str
     site: str = ""
@@ -98,6 +106,7 @@ class AbortJob(Request, frozen=True, kw_only=True):
     """End a job; the answer comes when it has ended."""
 
     command = "abort_job"
+    right = "manage"
     job_id: str
 
 
@@ -105,6 +114,7 @@ class DeleteJob(Request, frozen=True, kw_only=True):
     """Remove a job that has ended, and all that it left at the server."""
 
     command = "delete_job"
+    right = "manage"
     job_id: str
 
 
@@ -112,6 +122,7 @@ class CloneJob(Request, frozen=True, kw_only=True):
     """Submit a job that is there once more."""
 
     command = "clone_job"
+    right = "submit"
     job_id: str
     request: OwnId
     """The same again is the same clone."""
@@ -121,12 +132,14 @@ class ListSessions(Request, frozen=True, kw_only=True):
     """Which admins are connected?"""
 
     command = "list_sessions"
+    right = "view"
 
 
 class DownloadJob(Request, frozen=True, kw_only=True):
     """Offer the files of a job and of its result, until `DownloadDone`."""
 
     command = "download_job"
+    right = "view"
     job_id: str
     download: OwnId
 
@@ -135,6 +148,7 @@ class DownloadDone(Request, frozen=True, kw_only=True):
     """The files of a download need not be offered any longer."""
 
     command = "download_done"
+    right = "view"
     download: OwnId
 
 
@@ -144,6 +158,7 @@ class DownloadDone(Request, frozen=True, kw_only=True):
 class FileRequest(Request, frozen=True, kw_only=True):
     """Something about the files of a participant; its workspace is the root, without startup/ and state/."""
 
+    right = "files"
     target: str
     """server, or the name of a site."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 
 from ...kernel.errors import AdminError, Failure, SundogError
+from ...kernel.operator_roles import Subject
 from ...transports.link import Link
 from ..protocol import requests as ask
 from ..protocol.answers import (
@@ -132,21 +133,21 @@ class Commands:
             arguments = msgspec.json.decode(body or b"{}", type=kind)
         except (msgspec.DecodeError, ValueError) as exc:  # ValueError: text that is not UTF-8
             raise ArgumentsRefused(str(exc), where=name) from exc
-        demand(self._server.access, (link.peer.name, link.peer.role), name, self._subject(arguments))
+        demand(self._server.access, Subject(link.peer.name, "", link.peer.role), name, self._about(arguments))
         with self.waiting.here((link, message.request)) if kind.only_waits else nullcontext():
             return await act(link, arguments)
 
-    def _subject(self, asked: ask.Request) -> dict[str, Any]:
-        """What an access rule is told of what a command is about."""
+    def _about(self, asked: ask.Request) -> dict[str, Any]:
+        """What an access rule is told of a command."""
+        about: dict[str, Any] = {"right": asked.right}
         if isinstance(asked, ask.FileRequest):
-            return {"target": asked.target}
-        if not hasattr(asked, "job_id"):
-            return {}
-        try:
-            job = self._server.jobs.table.find(asked.job_id)
-        except AdminError:  # the command itself says so, to those who may give it
-            return {"job_id": asked.job_id}
-        return {"job_id": job.id, **job.meta}
+            about["target"] = asked.target
+        if hasattr(asked, "job_id"):
+            with suppress(AdminError):  # the command itself says so, to those who may give it
+                job = self._server.jobs.table.find(asked.job_id)
+                return {**about, "job_id": job.id, "job": job.meta}
+            about["job_id"] = asked.job_id
+        return about
 
     async def _check_status(self, link: Link, asked: ask.CheckStatus) -> msgspec.Struct:
         return await check_status(self._server, link.peer.name, asked)

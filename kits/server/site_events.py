@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from ...kernel.messages import Message, MessageError
+from ...kernel.messages import Message
 from ...transports.link import Handler, Link
 from ..protocol.messages import (
     Answer,
@@ -24,6 +24,7 @@ from ..protocol.messages import (
     Started,
     Sync,
     Withdraw,
+    refuse_unless_said,
 )
 from . import run_events as ev
 
@@ -60,9 +61,8 @@ class SiteEvents(Handler):
             self._server.jobs.moved()
 
     def message(self, link: Link, message: Message, body: memoryview) -> None:
-        if link.peer.role == "admin":
-            self._on_admin_message(link, message, body)
-            return
+        """Raises: MessageError, for a message that the peer's role may not say."""
+        refuse_unless_said(message, link.peer.role, "server")
         site = link.peer.name
         match message:
             case Sync():
@@ -77,17 +77,10 @@ class SiteEvents(Handler):
                 self._on_grew(link, message)
             case Answer():
                 self._server.questions.answered(site, message, bytes(body))
-            case _:
-                raise MessageError(f"{type(message).__name__} is nothing that a site says")
-
-    def _on_admin_message(self, link: Link, message: Message, body: memoryview) -> None:
-        match message:
             case Command():
                 self._server.command(link, message, bytes(body))
             case Withdraw():
                 self._server.commands.waiting.left(lambda who: who == (link, message.request))
-            case _:
-                raise MessageError(f"{type(message).__name__} is nothing that an admin says")
 
     def _on_sync(self, link: Link, sync: Sync) -> None:
         site = link.peer.name

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from ...kernel.errors import Failure
+from ...kernel.operator_roles import Subject
 from ..protocol import requests as ask
 from ..protocol.answers import RunRow, SiteRuns
 from ..protocol.file_answers import LogPiece
@@ -57,7 +58,8 @@ class Answers:
             raise NotAllowed(f"this site knows no question {message.name!r:.80}")
         kind, act = self._table[message.name]
         asked = msgspec.json.decode(body or b"{}", type=kind)
-        demand(self._site.access, (message.admin, "admin"), message.name, {"target": self._site.kit.name})
+        about = {"right": kind.right, "target": self._site.kit.name}
+        demand(self._site.access, Subject(message.admin, message.organisation, message.role), message.name, about)
         with self.waiting.here(message.request) if kind.only_waits else nullcontext():
             return await act(asked)
 

@@ -27,6 +27,7 @@ from ..protocol.messages import (
     Unknown,
     Verdicts,
     Withdraw,
+    refuse_unless_said,
 )
 from . import run_events as ev
 
@@ -67,6 +68,8 @@ class ServerEvents(DialerHandler):
         log.error("refused_by_server", code=error.code, reason=error.what, cure=error.cure)
 
     def message(self, link: Link, message: Message, body: memoryview) -> None:
+        """Raises: MessageError, for a message that a server may not say to a site."""
+        refuse_unless_said(message, link.peer.role, "site")
         match message:
             case Sync():
                 self._on_sync(message)
@@ -120,5 +123,3 @@ class ServerEvents(DialerHandler):
                 program.over("")
             case Stored():
                 pass  # the server has the result; the outbox keeps it until there is a verdict
-            case _:
-                log.warning("unexpected_message", message=type(message).__name__)

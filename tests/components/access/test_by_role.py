@@ -1,39 +1,39 @@
-"""The permission table: what a role may do, and what an operator takes away from it."""
+"""CommandsByRole: what a role may do, and what an operator takes away from it."""
 
 from __future__ import annotations
 
 import pytest
 
-from sundog.components.access.by_role import COMMANDS, CommandsByRole
-from sundog.kits.protocol import requests
-from sundog.kits.protocol.requests import Request
+from sundog.components.access.by_role import RIGHTS, CommandsByRole
+from sundog.kernel.operator_roles import Decision, Subject
 
 
-def allows(rule: CommandsByRole, command: str, role: str = "admin") -> bool:
-    return rule.allows("ann", role, command, {})
+def decide(rule: CommandsByRole, command: str, right: str = "view", role: str = "admin") -> Decision:
+    return rule.decide(Subject("ann", "", role), command, {"right": right})
 
 
-def test_an_admin_may_give_every_command_and_nobody_else_any() -> None:
+def test_an_admin_has_every_right_and_other_roles_have_none() -> None:
     rule = CommandsByRole()
 
-    for command in COMMANDS["admin"]:
-        assert allows(rule, command)
-        assert not allows(rule, command, "site")
-    assert not allows(rule, "format_disk")
+    for right in RIGHTS["admin"]:
+        assert decide(rule, "some_command", right) == Decision(allowed=True, reason=f"the role admin has the right {right!r}")
+        assert decide(rule, "some_command", right, "site") == Decision(allowed=False, reason=f"the role site has no right {right!r}")
+
+
+def test_a_right_that_is_not_in_the_table_is_refused() -> None:
+    rule = CommandsByRole()
+
+    assert decide(rule, "format_disk", "format") == Decision(allowed=False, reason="the role admin has no right 'format'")
+    assert not rule.decide(Subject("ann", "", "admin"), "format_disk", {}).allowed
 
 
 def test_a_command_that_the_operator_refuses_is_refused() -> None:
     rule = CommandsByRole(refused=["delete_job"])
 
-    assert (allows(rule, "delete_job"), allows(rule, "list_jobs")) == (False, True)
+    assert decide(rule, "delete_job") == Decision(allowed=False, reason="the operator refuses this command here")
+    assert decide(rule, "list_jobs").allowed
 
 
 def test_a_command_that_is_misspelt_in_a_kit_is_no_hole() -> None:
     with pytest.raises(ValueError, match="no command 'delet_job'; did you mean 'delete_job'"):
         CommandsByRole(refused=["delet_job"])
-
-
-def test_the_table_has_a_row_for_every_command_that_can_be_asked() -> None:
-    kinds = [kind for kind in vars(requests).values() if isinstance(kind, type) and issubclass(kind, Request) and "command" in vars(kind)]
-
-    assert {kind.command for kind in kinds} == COMMANDS["admin"]

@@ -179,7 +179,7 @@ def test_the_site_itself_decides(clinic: Federation, session: Session) -> None:
     """PROTOCOL §6: a rule at the receiver."""
     clinic.sites["site-2"].access = CommandsByRole(refused=["cat"])
 
-    with pytest.raises(RemoteError, match="SD-6007") as caught:
+    with pytest.raises(RemoteError, match=r"SD-6007.*the operator refuses this command here") as caught:
         session.cat("site-2", "log.txt")
 
     assert caught.value.failure.site == "site-2"

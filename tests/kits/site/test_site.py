@@ -13,7 +13,10 @@ import pytest
 from sundog.components.launchers.process import ProcessLauncher
 from sundog.components.resources.counted import ListResourceManager
 from sundog.components.schedulers.fifo import FifoScheduler
+from sundog.kernel.messages import MessageError
+from sundog.kits.protocol.messages import Command, Offer, Reply
 from sundog.kits.server.server import Server
+from sundog.kits.site.server_events import ServerEvents
 from sundog.kits.site.site import Site
 from sundog.kits.supervisor.storage import StorageFailed
 from sundog.kits.workspace.folders import Workspace
@@ -108,3 +111,10 @@ async def test_a_site_that_cannot_remember_its_servers_term_comes_back_when_it_c
 
         assert (state / "term").read_text() == str(pair.server.term)
         assert pair.site.link.is_up
+
+
+async def test_a_message_that_a_server_may_not_say_to_a_site_is_refused(pair: Pair) -> None:
+    """The error that is raised drops the connection."""
+    for said in (Reply("1"), Offer("run", "task", None), Command("1", "list_jobs")):
+        with pytest.raises(MessageError, match=f"{type(said).__name__} is nothing that a server says to a site"):
+            ServerEvents(pair.site).message(pair.site.link, said, memoryview(b""))
