@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -155,7 +155,10 @@ class ModelLocator(ABC):
 
 
 class Filter(ABC):
-    """Changes what passes: task data or results, at the server or at a site."""
+    """Changes what passes: task data or results, at the server or at a site.
+
+    At the server the global random generators are seeded for each call. A filter that is Stateful gets results in site-name order.
+    """
 
     @abstractmethod
     def process(self, shareable: Shareable, ctx: Context) -> Shareable:
@@ -203,3 +206,17 @@ class Policy(ABC):
     @abstractmethod
     def describe(self) -> str:
         """The policy in one sentence, as it is printed before a run."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A component of a job's server side, of whatever role, that keeps a state across steps: each commit saves it.
+
+    At a site the state that survives is `ctx.state`.
+    """
+
+    def state(self) -> Shareable | None:
+        """What it needs to go on; None: nothing yet."""
+
+    def restore(self, state: Shareable) -> None:
+        """Go on from there, in a process that starts anew."""

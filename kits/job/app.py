@@ -112,6 +112,9 @@ class App:
     """An app's objects."""
 
     components: dict[str, object]
+    """Those with an id, which others may name."""
+    instances: dict[str, object]
+    """All that were built, nested ones included, by id or JSON path."""
     workflows: list[tuple[str, Workflow]]
     executors: dict[str, Executor]
     filters: Filters
@@ -219,7 +222,7 @@ def build_app(plan: AppPlan) -> App:
     filters = Filters(_chains(plan, plan.data_filters), _chains(plan, plan.result_filters))
     for name, part in plan.parts.instances.items():
         observers.register(part, name)
-    return App(components, workflows, executors, filters, observers)
+    return App(components, plan.parts.instances, workflows, executors, filters, observers)
 
 
 def _built(plan: AppPlan, planned: Planned) -> Any:

@@ -121,7 +121,7 @@ class ServerJob:
         app = self._build(start)
         self._channel.send(say.Ready())
         run = self._run = JobRun(self, self.context, start.sites, app.filters)
-        parts = stateful(app.components)
+        parts = stateful(app.instances)
         run.parts = lambda: component_states(parts)
         self.context.events.run_started(ctx=self.context)
         for name, workflow in app.workflows:

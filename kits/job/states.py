@@ -1,34 +1,22 @@
-"""Which components keep a state across steps, and how all their states become one Shareable of a commit."""
+"""States of an app's components: collected for a commit, given back after a restart."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
 
-from ...kernel.shareable import Shareable
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """A component that must not start anew after a crash."""
-
-    def state(self) -> Shareable | None:
-        """What it needs to go on; None: nothing yet."""
-
-    def restore(self, state: Shareable) -> None:
-        """Go on from there."""
+from ...kernel.roles import Stateful
+from ...kernel.shareable import Shareable, given
 
 
-def stateful(components: Mapping[str, object]) -> dict[str, Stateful]:
-    """Those that have a state, by id."""
-    return {name: part for name, part in components.items() if isinstance(part, Stateful)}
+def stateful(instances: Mapping[str, object]) -> dict[str, Stateful]:
+    """The components that have a state, by label (id, or JSON path of one without an id), as members of a COLLECTION are called."""
+    return {_member(label): part for label, part in instances.items() if isinstance(part, Stateful)}
 
 
 def component_states(parts: Mapping[str, Stateful]) -> Shareable | None:
-    """The states of all, as a COLLECTION by component id."""
-    states = {name: part.state() for name, part in parts.items()}
-    kept = {name: state for name, state in states.items() if state is not None}
-    return Shareable.collection(kept) if kept else None
+    """The states of all, as a COLLECTION by label; None when none of them has a state yet."""
+    states = {name: given(state, part, "state") for name, part in parts.items() if (state := part.state()) is not None}
+    return Shareable.collection(states) if states else None
 
 
 def restore_states(parts: Mapping[str, Stateful], states: Shareable | None) -> None:
@@ -36,3 +24,8 @@ def restore_states(parts: Mapping[str, Stateful], states: Shareable | None) -> N
     for name, state in (states.members() if states is not None else {}).items():
         if name in parts:
             parts[name].restore(state)
+
+
+def _member(label: str) -> str:
+    """A label without slashes, which separate member and tensor."""
+    return label.replace("%", "%25").replace("/", "%2F")

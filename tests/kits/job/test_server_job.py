@@ -136,25 +136,93 @@ def test_a_workflow_opens_and_closes_its_steps_and_finishes(tmp_path: Path) -> N
     assert played.job.is_done
 
 
+def committed_by(played: Played, step: int, folder: Path) -> say.CommittedState:
+    """A commit as its supervisor gives it to the next job process."""
+    message, body = next((m, b) for m, b in played.desk.said if isinstance(m, say.CommitStep) and m.step == step)
+    paths, metas = [], []
+    for number, (payload, (meta, inline)) in enumerate(zip(message.payloads, split_body(message.payloads, body), strict=True)):
+        paths.append(folder / str(number))
+        played.desk.received(payload, meta, inline)[0].blob().save(paths[-1])
+        metas.append(meta)
+    return say.CommittedState(step, has_state=True, paths=[str(path) for path in paths], metas=metas)
+
+
+def last_commit(played: Played) -> tuple[Message, bytes]:
+    return [(m, b) for m, b in played.desk.said if isinstance(m, say.CommitStep)][-1]
+
+
 def test_it_goes_on_after_the_last_commit_with_model_and_components(tmp_path: Path) -> None:
     """PROTOCOL §8 line 6."""
     whole = Played(tmp_path / "whole", [part("counter", "Counter")], rounds=3)
     whole.run()
-    message, body = next((m, b) for m, b in whole.desk.said if isinstance(m, say.CommitStep) and m.step == 1)
-    paths, metas = [], []
-    for number, (payload, (meta, inline)) in enumerate(zip(message.payloads, split_body(message.payloads, body), strict=True)):
-        paths.append(tmp_path / str(number))
-        whole.desk.received(payload, meta, inline)[0].blob().save(paths[-1])
-        metas.append(meta)
-    committed = say.CommittedState(1, has_state=True, paths=[str(path) for path in paths], metas=metas)
 
     rest = Played(tmp_path / "rest", [part("counter", "Counter")], rounds=3)
-    rest.run(committed={"flow": committed})
+    rest.run(committed={"flow": committed_by(whole, 1, tmp_path)})
 
     assert [message.step for message in rest.desk.of(say.OpenStep)] == [2]
     assert rest.desk.of(say.OpenStep)[0].tasks == whole.desk.of(say.OpenStep)[2].tasks
-    last = [[(m, b) for m, b in played.desk.said if isinstance(m, say.CommitStep)][-1] for played in (whole, rest)]
-    assert last[0] == last[1]
+    assert last_commit(rest) == last_commit(whole)
+
+
+STATEFUL = f"""{CODE}
+from sundog import Filter
+
+class CountingFlow(Flow):
+    "Stateful itself, with a nested part that is, too, and has no id."
+    def __init__(self, nested: Counter, rounds: int = 3):
+        super().__init__(rounds)
+        self.nested, self.count = nested, 0
+
+    def run(self, run):
+        self.count += 1
+        super().run(run)
+
+    state, restore = Counter.state, Counter.restore
+
+class CountingFilter(Filter, Counter):
+    def process(self, shareable, ctx):
+        self.count += 1
+        return shareable
+"""
+
+
+def counting(folder: Path) -> Played:
+    played = Played(folder, [part("outer", "Counter")], STATEFUL)
+    spec: dict[str, Any] = {"path": "flow_h11.Counter"}
+    config = {
+        "workflows": [{"id": "a/b", "path": "flow_h11.CountingFlow", "args": {"nested": spec}}],
+        "components": [part("outer", "Counter")],
+        "task_data_filters": [{"tasks": ["train"], "filters": [{"path": "flow_h11.CountingFilter"}]}],
+        "task_result_filters": [{"tasks": ["train"], "filters": [{"path": "flow_h11.CountingFilter"}]}],
+    }
+    (folder / "app" / "config" / "config_fed_server.json").write_text(json.dumps(config))
+    return played
+
+
+def counts(played: Played, folder: Path) -> dict[str, int]:
+    """Component → the count that its last commit keeps."""
+    message, body = last_commit(played)
+    assert isinstance(message, say.CommitStep)
+    meta, inline = split_body(message.payloads, body)[-1]
+    return {name: state.meta["count"] for name, state in played.desk.received(message.payloads[-1], meta, inline)[0].members().items()}
+
+
+def test_a_commit_has_the_state_of_every_component_nested_ones_filters_and_workflows_included(tmp_path: Path) -> None:
+    """PROTOCOL §2, exactly repeated: with an id or without."""
+    whole = counting(tmp_path / "whole")
+    whole.run()
+    assert counts(whole, tmp_path) == {
+        "outer": 3,
+        "a%2Fb": 1,
+        "workflows[0].args.nested": 3,
+        "task_data_filters[0].filters[0]": 6 + 3,
+        "task_result_filters[0].filters[0]": 6 + 3,
+    }
+
+    rest = counting(tmp_path / "rest")
+    rest.run(committed={"a/b": committed_by(whole, 1, tmp_path)})
+
+    assert counts(rest, tmp_path) == {**counts(whole, tmp_path), "a%2Fb": 2}
 
 
 def test_an_exception_of_the_workflow_is_the_failure_of_the_run_with_its_line(tmp_path: Path) -> None:
