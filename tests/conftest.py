@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -30,3 +33,19 @@ def _logging_as_it_was() -> Iterator[None]:
     """Where logs go is the process's business: what a test decides, such as by opening a Session, ends with it."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder on another file system than tmp_path: in /dev/shm or, for root, a tmpfs of its own."""
+    shared = Path("/dev/shm")
+    if shared.is_dir() and shared.stat().st_dev != tmp_path.stat().st_dev:
+        with tempfile.TemporaryDirectory(dir=shared) as folder:
+            yield Path(folder)
+        return
+    place = tmp_path / "other-disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], capture_output=True, check=False).returncode != 0:
+        pytest.skip("there is no second file system: no /dev/shm, and no tmpfs can be mounted")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)

@@ -1,12 +1,15 @@
-"""How does a supervisor take a file that a job process wrote, without trusting the job (PROTOCOL §4)?"""
+"""Taking a file that a job process wrote, without trusting the job (PROTOCOL §4)."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
 
 from ...kernel.errors import DaemonError
+from ..workspace.disk import Disk
 from ..workspace.posix import open_folder, open_in
 
 
@@ -21,13 +24,14 @@ class HandoverRefused(DaemonError):
     code = "SD-5011"
 
 
-def take(folder: Path | int, name: str, destination: Path, *, uid: int, size_bytes: int) -> None:
-    """Move a file out of a job's folder by one rename; its bytes are neither read nor mapped.
+def take(disk: Disk, folder: Path | int, name: str, destination: Path, *, uid: int, size_bytes: int) -> None:
+    """Move a file out of a job's folder by one rename, its bytes neither read nor mapped; to another file system it is copied.
 
     Args:
+        disk: does it.
         folder: the job's out/, or an open descriptor of it.
         name: a name in that folder, without a slash.
-        destination: where it goes, on the same file system; what lies there is replaced.
+        destination: where it goes; what lies there is replaced.
         uid: the user the job runs as.
         size_bytes: what the job said of it.
 
@@ -37,19 +41,19 @@ def take(folder: Path | int, name: str, destination: Path, *, uid: int, size_byt
     if "/" in name or name in ("", ".", ".."):
         raise HandoverRefused(f"wanted a name in the folder, got {name!r}")
     if isinstance(folder, int):
-        _take(folder, name, destination, (uid, size_bytes))
+        _take(disk, folder, name, destination, (uid, size_bytes))
         return
     try:
         descriptor = open_folder(folder)
     except OSError as exc:
         raise HandoverRefused(f"no folder to take from: {exc.strerror}", where=str(folder)) from exc
     try:
-        _take(descriptor, name, destination, (uid, size_bytes))
+        _take(disk, descriptor, name, destination, (uid, size_bytes))
     finally:
         os.close(descriptor)
 
 
-def _take(folder: int, name: str, destination: Path, wanted: tuple[int, int]) -> None:
+def _take(disk: Disk, folder: int, name: str, destination: Path, wanted: tuple[int, int]) -> None:
     try:
         descriptor = open_in(folder, name)
     except OSError as exc:
@@ -57,13 +61,29 @@ def _take(folder: int, name: str, destination: Path, wanted: tuple[int, int]) ->
     try:
         found = os.fstat(descriptor)
         _check(found, wanted, name)
-        os.rename(name, destination, src_dir_fd=folder)
+        try:
+            disk.rename(name, destination, folder=folder)
+        except OSError as exc:
+            if exc.errno != errno.EXDEV:
+                raise
+            _copy(disk, descriptor, destination, found.st_size)
+            with contextlib.suppress(OSError):  # whatever has the name by now is the job's own, and out/ is emptied at each launch
+                os.unlink(name, dir_fd=folder)
+            return
         moved = destination.lstat()
         if (moved.st_dev, moved.st_ino) != (found.st_dev, found.st_ino):
-            destination.unlink()
+            disk.unlink(destination)
             raise HandoverRefused("it was exchanged for another while it was taken", where=name)
     finally:
         os.close(descriptor)
+
+
+def _copy(disk: Disk, descriptor: int, destination: Path, size_bytes: int) -> None:
+    """Copy the very file that was checked: by its descriptor, so that nothing can be exchanged meanwhile."""
+    copied = disk.copy(descriptor, destination, size_bytes)
+    if copied != size_bytes:
+        disk.unlink(destination)
+        raise HandoverRefused(f"it had {size_bytes} bytes, and {copied} while it was taken", where=destination.name)
 
 
 def _check(found: os.stat_result, wanted: tuple[int, int], name: str) -> None:

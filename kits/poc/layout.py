@@ -14,7 +14,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from ...kernel.errors import CommandLineError
-from ..workspace.folders import atomic_write
+from ..workspace.disk import Disk
 from ..workspace.kit import AdminKit, ServerKit, SiteKit, write_kit
 from .participant import PROGRAM
 
@@ -108,7 +108,7 @@ def write_poc(root: Path, poc: Poc) -> Poc:
     (root / "admin" / "transfer").mkdir(exist_ok=True)
     (root / "README.md").write_text(_README.format(poc=poc), encoding="utf-8")
     (root / PRIVATE).mkdir(mode=0o700, exist_ok=True)
-    atomic_write(root / PRIVATE / RECORD, msgspec.json.format(msgspec.json.encode(poc), indent=2) + b"\n")
+    Disk().atomic_write(root / PRIVATE / RECORD, msgspec.json.format(msgspec.json.encode(poc), indent=2) + b"\n")
     return poc
 
 

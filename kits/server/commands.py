@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
@@ -156,8 +155,9 @@ class Commands:
         return await self._deliveries.submit(link, asked)
 
     async def _list_jobs(self, _link: Link, asked: ask.ListJobs) -> JobList:
+        now = self._server.now()
         jobs = self._server.jobs.table.listing(asked.name_prefix, asked.id_prefix)
-        return JobList([_row(job, _detail(job) if asked.detailed else None) for job in jobs])
+        return JobList([_row(job, _detail(job) if asked.detailed else None, now) for job in jobs])
 
     async def _get_job_report(self, _link: Link, asked: ask.GetJobReport) -> JobReport:
         return self._server.jobs.report(self._server.jobs.table.find(asked.job_id))
@@ -209,8 +209,8 @@ class Commands:
         return Nothing()
 
 
-def _row(job: Job, detail: JobDetail | None) -> JobRow:
-    duration = round(job.duration_seconds(time.time()), 3)
+def _row(job: Job, detail: JobDetail | None, now: float) -> JobRow:
+    duration = round(job.duration_seconds(now), 3)
     return JobRow(job.id, job.name, str(job.status), job.submitted_seconds, duration, job.reason or job.waits_for, detail)
 
 

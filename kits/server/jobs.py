@@ -21,6 +21,7 @@ from ...kernel.plugins import plugins
 from ..protocol.answers import JobReport, RoundReport
 from ..protocol.records import Status
 from ..supervisor.tasks import Tasks
+from ..workspace.disk import Disk
 from ..workspace.folders import Workspace
 from ..workspace.job_folder import read_job
 from ..workspace.job_meta import JobMeta
@@ -39,9 +40,20 @@ class Jobs:
 
     Args:
         runs: the runs that live now, by job id.
+        disk: moves and removes folders.
+        now: seconds since 1970.
     """
 
-    def __init__(self, workspace: Workspace, kit: ServerKit, table: JobTable, runs: Mapping[str, ServerRunProgram]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        kit: ServerKit,
+        table: JobTable,
+        runs: Mapping[str, ServerRunProgram],
+        *,
+        disk: Disk | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.table = table
         self.revision = 0
         """Rises whenever something moves; see `moved`."""
@@ -51,6 +63,8 @@ class Jobs:
         self._durability = kit.durability
         self._limits = Limits(kit.limits.max_job_files, kit.limits.max_job_bytes)
         self._runs = runs
+        self._disk = disk or Disk()
+        self._now = now
         self._told: WeakKeyDictionary[ServerRunProgram, list[RoundReport]] = WeakKeyDictionary()
         self._writing: dict[str, asyncio.Future[None]] = {}
         """Jobs whose newest state is not durable yet; nobody is told of it before."""
@@ -89,11 +103,11 @@ class Jobs:
                 raise FolderDiffers("its files were changed in the server's store", where=job.id)
             return await self._enter(draft, dict(job.meta), content, request, {"submitter": submitter, "cloned_from": job.id})
         finally:
-            await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+            await asyncio.to_thread(self._disk.rmtree, draft)
 
     async def _enter(self, folder: Path, meta: dict[str, Any], content: str, request: str, extra: dict[str, Any]) -> Job:
         job_id = str(uuid.uuid4())
-        await asyncio.to_thread(folder.rename, self.folder(job_id))  # first: what is in the table may be dispatched at once
+        await asyncio.to_thread(self._disk.rename, folder, self.folder(job_id))  # first: what is in the table may be dispatched at once
         job, durable = self.table.submit(meta, job_id=job_id, request=request, content=content, extra=extra)
         await durable
         self._changed(job)
@@ -113,11 +127,11 @@ class Jobs:
 
     def _remove_files(self, job_id: str) -> None:
         for folder in (self.folder(job_id), self._workspace.run(job_id).root, self._workspace.blobs / job_id):
-            shutil.rmtree(folder, ignore_errors=True)
+            self._disk.rmtree(folder)
             if folder.exists():
                 log.warning("job_not_removed", job=job_id, folder=str(folder))
         for journal in self._workspace.run_journals(job_id):
-            journal.unlink(missing_ok=True)
+            self._disk.unlink(journal)
 
     def meta(self, job: Job) -> JobMeta:
         """What a job wants, as it was submitted: a seed may have been given with it."""
@@ -149,10 +163,10 @@ class Jobs:
         if program is not None:
             rounds = self._told.setdefault(program, [])
             tell_closed(program.run, rounds)
-            return job_report(job, program.run, time.time(), rounds)
+            return job_report(job, program.run, self._now(), rounds)
         if path.exists():
             return msgspec.structs.replace(read_report(path), status=str(job.status), reason=job.reason)
-        return job_report(job, None, time.time(), [])
+        return job_report(job, None, self._now(), [])
 
     async def next_report(self, job_id: str, seen: tuple[Any, ...]) -> JobReport:
         """The report of a job once it says more than (status, number of rounds, what it waits for), as far as those are given."""
@@ -186,8 +200,9 @@ class Jobs:
             self._news.notify_all()
 
     async def close(self) -> None:
-        """Tell nobody any more."""
+        """Tell nobody any more, and close the table."""
         await self._tasks.close()
+        await self.table.close()
 
 
 def _copy(source: Path, target: Path) -> None:

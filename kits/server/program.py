@@ -8,6 +8,7 @@ from ...kernel.operator_roles import AccessRule, Launcher, Scheduler
 from ..supervisor.daemon import run_daemon
 from ..supervisor.kit_parts import KitParts
 from ..supervisor.lifeline import Lifeline
+from ..supervisor.means import Means
 from ..workspace.folders import Workspace
 from ..workspace.kit import ServerKit, read_kit
 from .server import Server
@@ -28,5 +29,8 @@ def run_server(folder: Path, lifeline: Lifeline | None = None) -> None:
     launcher: Launcher = parts.take(Launcher, "ProcessLauncher")
     access: AccessRule = parts.take(AccessRule, "CommandsByRole")
     parts.refuse_rest()
-    server = Server(workspace, kit, launcher=launcher, scheduler=scheduler, access=access)
-    run_daemon(server, lambda: " ".join(server.addresses), bound={"server": kit.name}, notes=(*notes, *parts.notes), lifeline=lifeline)
+
+    def make(means: Means) -> Server:
+        return Server(workspace, kit, means, launcher=launcher, scheduler=scheduler, access=access)
+
+    run_daemon(workspace, make, bound={"server": kit.name}, notes=(*notes, *parts.notes), lifeline=lifeline)

@@ -9,7 +9,7 @@ import msgspec
 from ...kernel.errors import Failure
 from ..protocol.answers import JobReport, Problem, RoundReport
 from ..protocol.records import StepClosed
-from ..workspace.folders import atomic_write
+from ..workspace.disk import Disk
 from ..workspace.job_state import Job
 from .run_state import RunState, TaskState
 
@@ -54,7 +54,7 @@ def failure_of(job: Job) -> Problem | None:
     return Problem.of(msgspec.convert(kept, Failure)) if kept is not None else None
 
 
-def write_report(path: Path, job: Job, run: RunState, faults: list[Failure]) -> None:
+def write_report(disk: Disk, path: Path, job: Job, run: RunState, faults: list[Failure]) -> None:
     """Keep the report of a run that has ended; `job` does not have its end state yet."""
     ended = run.outcome
     if ended is None:
@@ -64,7 +64,7 @@ def write_report(path: Path, job: Job, run: RunState, faults: list[Failure]) -> 
     report = job_report(job, run, ended.time_seconds, rounds, faults)
     failure = Problem.of(ended.failure) if ended.failure is not None else None
     report = msgspec.structs.replace(report, status=ended.status, reason=ended.reason, failure=failure)
-    atomic_write(path, msgspec.json.format(msgspec.json.encode(report), indent=1))
+    disk.atomic_write(path, msgspec.json.format(msgspec.json.encode(report), indent=1))
 
 
 def read_report(path: Path) -> JobReport:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from ...transports.link.partfile import WrongHash
 from ...transports.link.writer import Writer
 from ..handover.folders import take
 from ..workspace.blobs import BlobStore
-from ..workspace.folders import RunFolder, write_plain
+from ..workspace.disk import Disk
+from ..workspace.folders import RunFolder
 from ..workspace.journal import Work
 from .run_state import RunState
 
@@ -40,11 +40,12 @@ class BlobMissing(JobError):
 class RunBlobs:
     """The blobs of one run."""
 
-    def __init__(self, store: BlobStore, folder: RunFolder, writer: Writer, *, writes_small: bool = True) -> None:
+    def __init__(self, store: BlobStore, folder: RunFolder, writer: Writer, *, writes_small: bool = True, disk: Disk | None = None) -> None:
         self._writes_small = writes_small
         self._store = store
         self._folder = folder
         self._writer = writer
+        self._disk = disk or Disk()
         self._small: dict[str, bytes] = {}
         self._last_used: dict[str, int] = {}
         self._results: set[str] = set()
@@ -60,7 +61,7 @@ class RunBlobs:
         """Where a blob lies; one that was only in memory is written for it."""
         path = self._folder.inbox / payload.sha256 if payload.sha256 in self._results else self._store.path(payload.sha256)
         if payload.sha256 in self._unwritten:
-            write_plain(path, self._small[payload.sha256])
+            self._disk.write_plain(path, self._small[payload.sha256])
             self._unwritten.discard(payload.sha256)
         return path
 
@@ -106,13 +107,13 @@ class RunBlobs:
 
     def _writing(self, payload: Payload, target: Path, inline: bytes) -> list[Work]:
         if self._writes_small:
-            return [partial(write_plain, target, inline)]
+            return [partial(self._disk.write_plain, target, inline)]
         self._unwritten.add(payload.sha256)
         return []
 
     def _take_file(self, payload: Payload) -> None:
         target = self._store.path(payload.sha256)
-        take(self._folder.out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
+        take(self._disk, self._folder.out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
 
     async def receive(self, link: Link | None, payload: Payload, inline: bytes | None) -> list[Work]:
         """Get a result into in/; a small one is written by what is returned, before the record that speaks of it.
@@ -175,7 +176,7 @@ class RunBlobs:
 
     def _unlink(self, old: list[Path]) -> None:
         for path in old:
-            path.unlink(missing_ok=True)
+            self._disk.unlink(path)
 
     async def finish(self, run: RunState, folder: RunFolder) -> None:
         """The run is over: its last model gets a name in models/, all else goes."""
@@ -187,8 +188,6 @@ class RunBlobs:
 
     def _settle(self, final: Path | None, folder: RunFolder) -> None:
         if final is not None and final.exists():
-            target = folder.models / "model.safetensors"
-            target.unlink(missing_ok=True)
-            os.link(final, target)
+            self._disk.link(final, folder.models / "model.safetensors")
         for leftover in (folder.inbox, folder.out, self._store.folder):
-            shutil.rmtree(leftover, ignore_errors=True)
+            self._disk.rmtree(leftover)

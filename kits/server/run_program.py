@@ -7,7 +7,6 @@ its actions. Blobs come and go in `RunBlobs`.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +59,7 @@ class ServerRunProgram:
         self.meta = meta
         self.blobs = blobs
         self._services = services
+        self._now = services.now
         self._journal = journal
         self._effects = Ordered(self._journal_failed)
         self._from_job: asyncio.Queue[tuple[Message | _JobEnded, bytes]] = asyncio.Queue(JOB_MESSAGES_WAITING)
@@ -77,7 +77,7 @@ class ServerRunProgram:
 
     def begin(self) -> None:
         """Record the start and launch the job process. A site that was lost since it gave its token counts as silent from now on."""
-        self.feed(ev.Begun(self.meta.seed, time.time()))
+        self.feed(ev.Begun(self.meta.seed, self._now()))
         for site in set(self.run.sites) - self.run.connected:
             self.site_down(site)
 
@@ -89,7 +89,7 @@ class ServerRunProgram:
 
     def abort(self, reason: str) -> None:
         """End the run as aborted."""
-        self.feed(ev.AbortAsked(reason, time.time()))
+        self.feed(ev.AbortAsked(reason, self._now()))
 
     # --- what sites say -----------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class ServerRunProgram:
         while True:
             message, body = await self._from_job.get()
             if isinstance(message, _JobEnded):
-                self.feed(ev.JobDied(message.how, message.last_words, time.time()))
+                self.feed(ev.JobDied(message.how, message.last_words, self._now()))
                 continue
             try:
                 await self._on_job_message(message, body)
@@ -138,7 +138,7 @@ class ServerRunProgram:
                 self.feed(
                     ev.CommitAsked(
                         message.workflow, message.step, tuple(message.payloads), tuple(metas), message.has_state,
-                        tuple(message.used), tuple(message.late), message.metrics, time.time(),
+                        tuple(message.used), tuple(message.late), message.metrics, self._now(),
                     ),
                     first,
                 )  # fmt: skip
@@ -147,7 +147,7 @@ class ServerRunProgram:
             case job.Finish():
                 await self._services.settle(self.run.run)
                 self.faults = message.faults
-                self.feed(ev.FinishSaid(message, time.time()))
+                self.feed(ev.FinishSaid(message, self._now()))
             case _:
                 pass
 
@@ -166,15 +166,15 @@ class ServerRunProgram:
             tasks.append(OpenTask(task_id, site, message.name, payload, meta, seed, message.deadline_seconds))
             if message.deadline_seconds:
                 self._alarms.set(task_id, message.deadline_seconds, partial(self._deadline_over, task_id, site, message.deadline_seconds))
-        self.feed(ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), time.time()), first)
+        self.feed(ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), self._now()), first)
 
     def _deadline_over(self, task_id: str, site: str, seconds: float) -> None:
         failure = Failure.of(DeadlineOver(f"no result within {seconds:g} s"), site=site)
-        self.feed(ev.DeadlinePassed(task_id, failure, time.time()))
+        self.feed(ev.DeadlinePassed(task_id, failure, self._now()))
 
     def _fail(self, failure: Failure) -> None:
         log.error("run_broken", run=self.run.run, code=failure.code, error=failure.what, trace=failure.trace)
-        self.feed(ev.Broken(failure, time.time()))
+        self.feed(ev.Broken(failure, self._now()))
 
     def _journal_failed(self, error: BaseException) -> None:
         """What is not written does not hold: the run ends, and the project's journal alone says so."""
@@ -248,9 +248,9 @@ class ServerRunProgram:
             failure = own_failure(exc, action.site if isinstance(exc, SundogError) else "server")
             log.warning("result_not_received", run=self.run.run, site=action.site, error=failure.what, code=failure.code)
             is_lost_for_now = isinstance(exc, LinkClosed)
-            self.feed(ev.ReceiveFailed(action.offer.task_id, None if is_lost_for_now else failure, time.time()))
+            self.feed(ev.ReceiveFailed(action.offer.task_id, None if is_lost_for_now else failure, self._now()))
             return
-        self.feed(ev.ResultHere(action.site, action.offer, action.meta, action.inline, time.time()), first)
+        self.feed(ev.ResultHere(action.site, action.offer, action.meta, action.inline, self._now()), first)
 
     def _launch(self) -> None:
         environment = {posix.RUN_VARIABLE: f"{self.run.run}/server", **posix.thread_environment(self.meta.threads)}

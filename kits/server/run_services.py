@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -24,3 +25,4 @@ class RunServices:
     on_step: Callable[[str], None]
     """A step was closed."""
     stall_seconds: float = 60.0
+    now: Callable[[], float] = time.time

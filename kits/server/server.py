@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
@@ -16,15 +15,16 @@ from ...kernel.messages import MAX_LINK_FRAME_BYTES
 from ...kernel.operator_roles import AccessRule, Launcher, Scheduler
 from ...kernel.transport import Connection, Listener
 from ...transports.endpoints import listen
-from ...transports.link import Acceptor, Hello, Identity, Intake, Link, Timers, Writer
+from ...transports.link import Acceptor, Hello, Identity, Link
 from ...transports.link.refusals import TooManySites, UnknownPeer
 from ..protocol.messages import Command
 from ..protocol.records import RunFinished, Status
+from ..supervisor.means import Means
 from ..supervisor.run_logs import RunLogs
 from ..supervisor.tasks import Tasks
 from ..workspace import posix
 from ..workspace.blobs import BlobStore
-from ..workspace.folders import Workspace, atomic_write
+from ..workspace.folders import Workspace
 from ..workspace.job_folder import JobFolder
 from ..workspace.job_state import Job, JobTable
 from ..workspace.journal import Ballast, Journal
@@ -50,29 +50,38 @@ ROLES = ("admin", "site")
 class Server:
     """One server, alive between `start` and `close`."""
 
-    def __init__(  # noqa: PLR0913  # what the operator names, and what tests replace
+    def __init__(
         self,
         workspace: Workspace,
         kit: ServerKit,
+        means: Means,
         *,
         launcher: Launcher,
         scheduler: Scheduler,
         access: AccessRule | None = None,
-        timers: Timers | None = None,
-        near: dict[str, Path] | None = None,
     ) -> None:
         self.workspace = workspace
         self.kit = kit
         self.access = access or CommandsByRole()
         """Who may give which command here."""
-        self.sessions = Sessions()
+        self.now = means.now
         self.runs: dict[str, ServerRunProgram] = {}
         self.addresses: list[str] = []
+        self.jobs = Jobs(workspace, kit, JobTable(means.now), self.runs, disk=means.disk, now=means.now)
+        self.sessions = Sessions(means.now)
+        self.commands = Commands(self)
+        self.questions = Questions(self.sites)
+        self.streams = Streams(self._stream_grew)
+        self.logs = RunLogs(workspace, self.runs)
+        self.acceptor = Acceptor(
+            Identity(kit.project, "server", kit.name),
+            handler=SiteEvents(self), intake=means.intake, admit=self._admit, timers=means.timers,
+        )  # fmt: skip
+        self.dispatcher = Dispatcher(self.jobs, scheduler, links=self.sites, deploy_here=self._deploy_here, start=self._start_run)
+        self.jobs.on_change = self.dispatcher.look
+        self._means = means
         self._launcher = launcher
-        self._scheduler = scheduler
-        self._timers = timers or Timers()
-        self._near = near
-        self._undo = AsyncExitStack()
+        self._lock = posix.WorkspaceLock(workspace.lock)
         self._tasks = Tasks("server")
         self._dispatching: asyncio.Task[None] | None = None
 
@@ -95,22 +104,9 @@ class Server:
             WorkspaceInUse: another server has the workspace.
             ListenFailed, AddressError: see transports.
         """
-        self._undo.enter_context(posix.WorkspaceLock(self.workspace.lock))
-        self.writer = await self._undo.enter_async_context(Writer())
-        ballast = None if self.kit.durability == "none" else Ballast(self.workspace.ballast)
-        table = JobTable(Journal(self.workspace.project_journal, self.writer, durability=self.kit.durability, ballast=ballast))
-        self.jobs = Jobs(self.workspace, self.kit, table, self.runs)
-        self.term = self._next_term()
-        identity = Identity(self.kit.project, "server", self.kit.name)
-        intake = Intake(self.writer, near=self._near)
-        self.acceptor = Acceptor(identity, handler=SiteEvents(self), intake=intake, admit=self._admit, timers=self._timers)
-        self.acceptor.term = self.term
-        self.commands = Commands(self)
-        self.questions = Questions(self.sites)
-        self.streams = Streams(self._stream_grew)
-        self.logs = RunLogs(self.workspace, self.runs)
-        self.dispatcher = Dispatcher(self.jobs, self._scheduler, links=self.sites, deploy_here=self._deploy_here, start=self._start_run)
-        self.jobs.on_change = self.dispatcher.look
+        self._lock.acquire()
+        self.jobs.table.open(self._project_journal())
+        self.acceptor.term = self._next_term()
         self._end_lost_runs()
         await self.jobs.remove_leftovers()
         self._dispatching = self._tasks.start(self.dispatcher.run())
@@ -118,17 +114,22 @@ class Server:
             listener = await listen(address, max_frame_bytes=MAX_LINK_FRAME_BYTES)
             self.addresses.append(listener.contact)
             self._tasks.start(self._serve(listener))
-        log.info("server_ready", name=self.kit.name, term=self.term, addresses=" ".join(self.addresses))
+        log.info("server_ready", name=self.kit.name, term=self.acceptor.term, addresses=" ".join(self.addresses))
 
     async def _serve(self, listener: Listener) -> None:
         async with listener:
             await self.acceptor.serve(listener)
 
+    def _project_journal(self) -> Journal:
+        disk, durability = self._means.disk, self.kit.durability
+        ballast = None if durability == "none" else Ballast(self.workspace.ballast, disk)
+        return Journal(self.workspace.project_journal, self._means.writer, durability=durability, ballast=ballast, disk=disk)
+
     def _next_term(self) -> int:
         """Without an overseer the only server signs itself the next term at each start."""
-        path = self.workspace.state / "term"
+        path = self.workspace.term
         term = int(path.read_text()) + 1 if path.exists() else 1
-        atomic_write(path, str(term).encode())
+        self._means.disk.atomic_write(path, str(term).encode())
         return term
 
     def _end_lost_runs(self) -> None:
@@ -145,12 +146,11 @@ class Server:
             for program in programs:
                 program.abort("the server stops")
             await asyncio.gather(*(program.ended.wait() for program in programs))
-        if hasattr(self, "acceptor"):
-            await self.streams.close()
-            await self.acceptor.close()
-            await self.jobs.close()
+        await self.streams.close()
+        await self.acceptor.close()
         await self._tasks.close()
-        await self._undo.aclose()
+        await self.jobs.close()
+        self._lock.release()
 
     async def wait_for_sites(self, count: int) -> None:
         """Wait until so many sites are connected."""
@@ -189,18 +189,19 @@ class Server:
     # --- jobs ---------------------------------------------------------------------------------------------------
 
     def _start_run(self, dispatched: Dispatched) -> None:
-        job_id, folder = dispatched.job.id, dispatched.prepared.folder
+        means, job_id, folder = self._means, dispatched.job.id, dispatched.prepared.folder
         run_folder = self.workspace.run(job_id).create()
         durability = folder.meta.durability or "process"
         store = BlobStore(self.workspace.blobs / job_id)
         store.folder.mkdir(parents=True, exist_ok=True)
         services = RunServices(
-            self.writer, self._launcher, lambda site: self.acceptor.find("site", site), self._run_ended, self.streams.settle,
-            lambda _: self.jobs.moved(), self.kit.stall_seconds,
+            means.writer, self._launcher, lambda site: self.acceptor.find("site", site), self._run_ended, self.streams.settle,
+            lambda _: self.jobs.moved(), self.kit.stall_seconds, means.now,
         )  # fmt: skip
-        run = ServerRun(job_id, tuple(sorted(dispatched.tokens)), self.term)
-        journal = Journal(self.workspace.run_journal(job_id, self.term), self.writer, durability=durability)
-        blobs = RunBlobs(store, run_folder, self.writer, writes_small=durability != "none")
+        term = self.acceptor.term
+        run = ServerRun(job_id, tuple(sorted(dispatched.tokens)), term)
+        journal = Journal(self.workspace.run_journal(job_id, term), means.writer, durability=durability, disk=means.disk)
+        blobs = RunBlobs(store, run_folder, means.writer, writes_small=durability != "none", disk=means.disk)
         program = self.runs[job_id] = ServerRunProgram(services, run, folder.meta, run_folder, journal, blobs)
         run.connected.update(site for site in self.sites() if site in run.sites)
         self.jobs.change(job_id, Status.RUNNING)
@@ -217,7 +218,7 @@ class Server:
         failure = msgspec.to_builtins(finished.failure) if finished.failure is not None else None
         job = self.jobs.table.find(run)
         try:
-            write_report(program.folder.report, job, program.run, program.faults)
+            write_report(self._means.disk, program.folder.report, job, program.run, program.faults)
         except OSError as exc:
             log.exception("report_not_written", run=run, reason=str(exc))
         await self.jobs.change(run, Status(finished.status), finished.reason, failure=failure)

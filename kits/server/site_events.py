@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -97,7 +96,7 @@ class SiteEvents(Handler):
         program = self._server.runs.get(message.run)
         if program is not None and site in program.run.sites and message.failure is not None:
             log.warning("site_cannot", run=message.run, site=site, code=message.failure.code, error=message.failure.what)
-            program.feed(ev.SiteCannot(site, msgspec.structs.replace(message.failure, site=site), time.time()))
+            program.feed(ev.SiteCannot(site, msgspec.structs.replace(message.failure, site=site), self._server.now()))
 
     def _on_offer(self, link: Link, message: Offer, body: memoryview) -> None:
         program = self._server.runs.get(message.run)

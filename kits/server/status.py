@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from ...kernel.errors import SundogError
@@ -29,7 +28,7 @@ async def check_status(server: Server, admin: str, asked: CheckStatus) -> Server
 
 def _server_status(server: Server) -> ServerStatus:
     jobs = [AppRow(run, program.meta.name) for run, program in server.runs.items()]
-    now = time.time()
+    now = server.now()
     sites = [ClientRow(name, link.peer.instance, round(now - link.silent_seconds, 3)) for name, link in server.sites().items()]
     fl_port = place_of(server.addresses[0])[1]
     return ServerStatus("started" if jobs else "stopped", jobs, len(sites), sites, server.jobs.revision, fl_port, FIXED_SSID)

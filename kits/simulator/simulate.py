@@ -24,6 +24,7 @@ from ...kernel.errors import CommandLineError
 from ..protocol.answers import JobReport
 from ..server.server import Server
 from ..site.site import Site
+from ..supervisor.means import open_means
 from ..workspace.folders import Workspace
 from ..workspace.job_folder import read_job
 from ..workspace.kit import ServerKit, SiteKit
@@ -147,15 +148,15 @@ class _Simulation:
     async def _federate(self) -> None:
         launcher = InprocLauncher(self._main)
         self._give_up = launcher.give_up
-        near: dict[str, Path] = {}
         address = f"inproc://simulation-{id(self)}"
         async with AsyncExitStack() as stack:
+            means = await stack.enter_async_context(open_means(near={}))  # one writer thread for all
             kit = ServerKit(project=PROJECT, listen=address, admin_listen=address, durability="none")  # it never goes on: it begins anew
-            server = Server(self._workspace("server"), kit, launcher=launcher, scheduler=FifoScheduler(), near=near)
+            server = Server(self._workspace("server"), kit, means, launcher=launcher, scheduler=FifoScheduler())
             await stack.enter_async_context(server)
             for name in self._sites:
                 site_kit = SiteKit(project=PROJECT, name=name, endpoints=[address])
-                site = Site(self._workspace(name), site_kit, launcher=launcher, resources=AlwaysYes(), near=near)
+                site = Site(self._workspace(name), site_kit, means, launcher=launcher, resources=AlwaysYes())
                 await stack.enter_async_context(site)
             await server.wait_for_sites(len(self._sites))
             self._report = await self._run_job(server)

@@ -17,7 +17,7 @@ from ...kernel.errors import Failure
 from ...kernel.messages import Payload, split_body
 from ..handover.folders import take
 from ..handover.messages import ResultFor
-from ..workspace.folders import atomic_write, write_plain
+from ..workspace.disk import Disk
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -68,12 +68,14 @@ class Outbox:
         folder: where they lie.
         out: where the job process hands over from.
         is_durable: small ones are written down, too; without that (durability "none") they are only in memory.
+        disk: writes them.
     """
 
-    def __init__(self, folder: Path, out: Path, *, is_durable: bool = True) -> None:
+    def __init__(self, folder: Path, out: Path, *, is_durable: bool = True, disk: Disk | None = None) -> None:
         self._folder = folder
         self._out = out
         self._is_durable = is_durable
+        self._disk = disk or Disk()
         folder.mkdir(parents=True, exist_ok=True)
         found = [msgspec.json.decode(path.read_bytes(), type=Kept) for path in folder.glob("*.json")]
         self._kept = {kept.task_id: kept for kept in sorted(found, key=lambda kept: kept.number)}
@@ -116,7 +118,7 @@ class Outbox:
         self._number += 1
         kept = Kept(task_id, self._number, payload, parts.meta, failure, state, parts.state_meta)
         if self._is_durable:
-            atomic_write(self._file(task_id, "json"), msgspec.json.encode(kept))
+            self._disk.atomic_write(self._file(task_id, "json"), msgspec.json.encode(kept))
         self._kept[task_id] = kept
         if parts.inline is not None:
             self._inline[task_id] = parts.inline
@@ -144,9 +146,9 @@ class Outbox:
 
     def _place(self, target: Path, payload: Payload, inline: bytes | None) -> None:
         if inline is None:
-            take(self._out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
+            take(self._disk, self._out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
         elif self._is_durable:
-            write_plain(target, inline)
+            self._disk.write_plain(target, inline)
 
     def _file(self, task_id: str, suffix: str) -> Path:
         return self._folder / f"{task_id}.{suffix}"

@@ -8,6 +8,7 @@ from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
 from ..supervisor.daemon import run_daemon
 from ..supervisor.kit_parts import KitParts
 from ..supervisor.lifeline import Lifeline
+from ..supervisor.means import Means
 from ..workspace.folders import Workspace
 from ..workspace.kit import SiteKit, read_kit
 from .site import Site
@@ -28,5 +29,8 @@ def run_site(folder: Path, lifeline: Lifeline | None = None) -> None:
     launcher: Launcher = parts.take(Launcher, "ProcessLauncher")
     access: AccessRule = parts.take(AccessRule, "CommandsByRole")
     parts.refuse_rest()
-    site = Site(workspace, kit, launcher=launcher, resources=resources, access=access)
-    run_daemon(site, lambda: " ".join(kit.endpoints), bound={"site": kit.name}, notes=(*notes, *parts.notes), lifeline=lifeline)
+
+    def make(means: Means) -> Site:
+        return Site(workspace, kit, means, launcher=launcher, resources=resources, access=access)
+
+    run_daemon(workspace, make, bound={"site": kit.name}, notes=(*notes, *parts.notes), lifeline=lifeline)

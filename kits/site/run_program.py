@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ..supervisor.job_process import JobProcess
 from ..supervisor.storage import own_failure
 from ..supervisor.tasks import Tasks
 from ..workspace import posix
+from ..workspace.disk import Disk
 from ..workspace.folders import RunFolder
 from . import run_events as ev
 from .metrics_news import MetricsNews
@@ -47,6 +48,7 @@ class SiteServices:
     is_current: Callable[[int], bool]
     """Whether a term is not below the highest this site knows."""
     on_end: Callable[[str], None]
+    disk: Disk = field(default_factory=Disk)
 
 
 class SiteRunProgram:
@@ -61,9 +63,9 @@ class SiteRunProgram:
         self._start = start
         self._meta = meta
         self._environment = environment
-        self._outbox = Outbox(outbox, folder.out, is_durable=meta.get("durability") != "none")
+        self._outbox = Outbox(outbox, folder.out, is_durable=meta.get("durability") != "none", disk=services.disk)
         self._process: JobProcess | None = None
-        self._states = TaskStates(self._outbox, folder, services.writer)
+        self._states = TaskStates(self._outbox, folder, services.writer, services.disk)
         self._stream = f"stream:{start.run}/{METRICS}"
         self._metrics = MetricsNews(self._offer_metrics)
         self._tasks = Tasks(f"run {start.run}")
@@ -241,7 +243,11 @@ class SiteRunProgram:
         if action.model_sha256:
             paths.append(self.folder.inbox / action.model_sha256)
         if paths:
-            self._services.writer.post(partial(_unlink, paths))
+            self._services.writer.post(partial(self._unlink, paths))
+
+    def _unlink(self, paths: list[Path]) -> None:
+        for path in paths:
+            self._services.disk.unlink(path)
 
     async def _fetch(self, task: TaskFor) -> None:
         payload = task.payload
@@ -286,8 +292,3 @@ class SiteRunProgram:
         for task_id in self.run.kept:
             if (payload := self._outbox.get(task_id).payload) is not None:
                 transfers.withdraw(payload.sha256, self._outbox.result_path(task_id))
-
-
-def _unlink(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)

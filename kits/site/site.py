@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, Self
 
 import structlog
@@ -13,14 +10,15 @@ import structlog
 from ...components.access.by_role import CommandsByRole
 from ...kernel.errors import Failure, JobError
 from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
-from ...transports.link import Dialer, Identity, Intake, Link, Timers, Writer
+from ...transports.link import Dialer, Identity, Link
 from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Started, StartRun, Sync
+from ..supervisor.means import Means
 from ..supervisor.run_logs import RunLogs
 from ..supervisor.storage import StorageFailed, own_failure
 from ..supervisor.tasks import Tasks
 from ..supervisor.travel import fetch_folder
 from ..workspace import posix
-from ..workspace.folders import Workspace, atomic_write
+from ..workspace.folders import Workspace
 from ..workspace.kit import SiteKit
 from ..workspace.manifest import decode_manifest
 from .answers import Answers
@@ -44,33 +42,34 @@ class NotDeployed(JobError):
 class Site:
     """One site, alive between `start` and `close`."""
 
-    def __init__(  # noqa: PLR0913  # what the operator names, and what tests replace
+    def __init__(
         self,
         workspace: Workspace,
         kit: SiteKit,
+        means: Means,
         *,
         launcher: Launcher,
         resources: ResourceManager,
         access: AccessRule | None = None,
-        timers: Timers | None = None,
-        near: dict[str, Path] | None = None,
     ) -> None:
         self.workspace = workspace
         self.kit = kit
         self.access = access or CommandsByRole()
         """Who may ask for what here."""
+        self.addresses = list(kit.endpoints)
         self.runs: dict[str, SiteRunProgram] = {}
+        self.logs = RunLogs(workspace, self.runs)
+        self.answers = Answers(self)
+        self._means = means
         self._launcher = launcher
         self._resources = resources
-        self._timers = timers or Timers()
-        self._near = near
         self._deployed: dict[str, dict[str, Any]] = {}
         self._deploying: dict[str, asyncio.Task[None]] = {}
         self._tokens: dict[str, str] = {}
-        self.logs = RunLogs(workspace, self.runs)
-        self.answers = Answers(self)
-        self._undo = AsyncExitStack()
+        self._lock = posix.WorkspaceLock(workspace.lock)
         self._tasks = Tasks(f"site {kit.name}")
+        identity = Identity(kit.project, "site", kit.name)
+        self._dialer = Dialer(identity, kit.endpoints, handler=ServerEvents(self), intake=means.intake, timers=means.timers)
 
     def __repr__(self) -> str:
         return f"<Site {self.kit.name}: {len(self.runs)} runs>"
@@ -90,11 +89,7 @@ class Site:
         Raises:
             WorkspaceInUse: another process has the workspace.
         """
-        self._undo.enter_context(posix.WorkspaceLock(self.workspace.lock))
-        self.writer = await self._undo.enter_async_context(Writer())
-        identity = Identity(self.kit.project, "site", self.kit.name)
-        intake = Intake(self.writer, near=self._near)
-        self._dialer = Dialer(identity, self.kit.endpoints, handler=ServerEvents(self), intake=intake, timers=self._timers)
+        self._lock.acquire()
         self._dialer.term_seen = self._term_seen()
         self._tasks.start(self._dialer.run())
         log.info("site_ready", name=self.kit.name, endpoints=" ".join(self.kit.endpoints))
@@ -106,10 +101,10 @@ class Site:
             for program in programs:
                 program.over("the site stops")
             await asyncio.gather(*(program.ended.wait() for program in programs))
-        if hasattr(self, "_dialer"):
-            await self._dialer.close()
+        await self._dialer.close()
         await self._tasks.close()
-        await self._undo.aclose()
+        await self._means.writer.do(lambda: None)  # what it still had to do for this site is done before another process may come
+        self._lock.release()
 
     @property
     def link(self) -> Link:
@@ -117,7 +112,7 @@ class Site:
         return self._dialer.link
 
     def _term_seen(self) -> int:
-        path = self.workspace.state / "term"
+        path = self.workspace.term_seen
         return int(path.read_text()) if path.exists() else 0
 
     def registered(self) -> None:
@@ -128,7 +123,7 @@ class Site:
         """
         try:
             if self._term_seen() != self._dialer.term_seen:
-                atomic_write(self.workspace.state / "term", str(self._dialer.term_seen).encode())
+                self._means.disk.atomic_write(self.workspace.term_seen, str(self._dialer.term_seen).encode())
         except OSError as exc:
             raise StorageFailed.of(exc) from exc
         log.info("registered", server=self.link.peer.name, term=self._dialer.term_seen)
@@ -168,7 +163,7 @@ class Site:
         try:
             manifest = decode_manifest(body)
             app = self.workspace.run(message.run).create().app
-            await asyncio.to_thread(shutil.rmtree, app, ignore_errors=True)
+            await asyncio.to_thread(self._means.disk.rmtree, app)
             await fetch_folder(self.link, manifest, app)
         except Exception as exc:  # noqa: BLE001  # whatever it is, the server is waiting to hear of it
             self.link.send(Deployed(message.run, own_failure(exc, self.kit.name)))
@@ -197,8 +192,9 @@ class Site:
         allocated = self._resources.allocate(message.token)
         environment = {**posix.thread_environment(int(meta.get("threads", 1))), **self._resources.environment(allocated)}
         services = SiteServices(
-            self.kit.name, self.writer, self._launcher, lambda: self.link, lambda term: term >= self._dialer.term_seen, self._run_ended
-        )
+            self.kit.name, self._means.writer, self._launcher, lambda: self.link, lambda term: term >= self._dialer.term_seen,
+            self._run_ended, self._means.disk,
+        )  # fmt: skip
         folder, outbox = self.workspace.run(message.run), self.workspace.outbox / message.run
         return SiteRunProgram(services, message, meta, folder, outbox, environment)
 
@@ -206,9 +202,9 @@ class Site:
         self.runs.pop(run, None)
         self.logs.ended(run)
         self._resources.free(self._tokens.pop(run, ""))
-        shutil.rmtree(self.workspace.outbox / run, ignore_errors=True)
-        for name in ("in", "out"):
-            shutil.rmtree(self.workspace.run(run).root / name, ignore_errors=True)
+        folder = self.workspace.run(run)
+        for leftover in (self.workspace.outbox / run, folder.inbox, folder.out):
+            self._means.disk.rmtree(leftover)
         self._tell_what_runs()
         log.info("run_ended", run=run)
 

@@ -11,6 +11,7 @@ from ...kernel.messages import Payload, split_body
 from ...transports.link.writer import Writer
 from ..handover.folders import take
 from ..handover.messages import Checkpoint
+from ..workspace.disk import Disk
 from ..workspace.folders import RunFolder
 from .outbox import Outbox
 
@@ -18,10 +19,11 @@ from .outbox import Outbox
 class TaskStates:
     """What a job process is given besides tasks, and what trainers put aside in the middle of one."""
 
-    def __init__(self, outbox: Outbox, folder: RunFolder, writer: Writer) -> None:
+    def __init__(self, outbox: Outbox, folder: RunFolder, writer: Writer, disk: Disk | None = None) -> None:
         self._outbox = outbox
         self._folder = folder
         self._writer = writer
+        self._disk = disk or Disk()
         self._is_given = False
         """Whether the job process that runs now was given the site's state."""
         self._checkpoint: tuple[str, Payload, bytes, bytes | None] | None = None
@@ -42,8 +44,7 @@ class TaskStates:
         if state.inline is not None:
             return state.payload, [state.meta, state.inline]
         link = self._folder.inbox / f"state.{state.payload.sha256}"
-        link.unlink(missing_ok=True)
-        link.hardlink_to(state.path)
+        self._disk.link(state.path, link)
         return msgspec.structs.replace(state.payload, name=link.name), [state.meta]
 
     async def keep(self, message: Checkpoint, body: bytes) -> None:
@@ -56,6 +57,7 @@ class TaskStates:
         meta, inline = split_body([payload], body)[0]
         if inline is None:
             place = self._folder.inbox / f"checkpoint.{message.task_id}"
-            await self._writer.do(partial(take, self._folder.out, payload.name, place, uid=os.getuid(), size_bytes=payload.size_bytes))
+            taking = partial(take, self._disk, self._folder.out, payload.name, place, uid=os.getuid(), size_bytes=payload.size_bytes)
+            await self._writer.do(taking)
             payload = Payload(payload.meta_bytes, payload.sha256, payload.size_bytes, place.name)
         self._checkpoint = (message.task_id, payload, meta, inline)

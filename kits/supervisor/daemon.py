@@ -17,6 +17,7 @@ from ..workspace.folders import Workspace
 from ..workspace.log import start_logging, stop_logging
 from .job_process import JobProcess
 from .lifeline import Lifeline
+from .means import Means, open_means
 
 log = structlog.get_logger()
 PRIVATE = 0o077
@@ -26,7 +27,8 @@ PRIVATE = 0o077
 class Daemon(Protocol):
     """A server or a site."""
 
-    workspace: Workspace
+    addresses: list[str]
+    """Once it is started: where it is found, or which it dials."""
 
     async def start(self) -> None:
         """Take the workspace first of all, then begin to work."""
@@ -36,8 +38,8 @@ class Daemon(Protocol):
 
 
 def run_daemon(
-    daemon: Daemon,
-    where: Callable[[], str],
+    workspace: Workspace,
+    make: Callable[[Means], Daemon],
     *,
     bound: Mapping[str, str],
     notes: Sequence[str] = (),
@@ -46,8 +48,8 @@ def run_daemon(
     """Run it until SIGTERM, Ctrl-C or the loss of its starter; a second signal has its job processes killed at once.
 
     Args:
-        daemon: not started yet.
-        where: tells, once it is started, where it is found or whom it dials.
+        workspace: where it works.
+        make: gives the daemon, not started yet; called on the event loop.
         bound: stands in each of its log lines.
         notes: remarks on its kit, for the log.
         lifeline: to the program that started it, if that wants to know.
@@ -56,31 +58,37 @@ def run_daemon(
         SundogError: it cannot start; see Server.start and Site.start.
     """
     os.umask(PRIVATE)
-    daemon.workspace.create()
+    workspace.create()
     logging.raiseExceptions = False  # a terminal that was closed is no reason to print a trace for each line
-    start_logging(daemon.workspace.log)  # nothing is written before `start` has the lock
+    start_logging(workspace.log)  # nothing is written before `start` has the lock
     structlog.contextvars.bind_contextvars(**bound)
     posix.become_subreaper()
     posix.watch_children()
     try:
-        asyncio.run(_live(daemon, where, notes, lifeline))
+        asyncio.run(_live(make, notes, lifeline))
     finally:
         stop_logging()
 
 
-async def _live(daemon: Daemon, where: Callable[[], str], notes: Sequence[str], lifeline: Lifeline | None) -> None:
+async def _live(make: Callable[[Means], Daemon], notes: Sequence[str], lifeline: Lifeline | None) -> None:
     end = _End()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, end.ask, number.name)
     if lifeline is not None:
         lifeline.watch(lambda: end.ask("the program that started it is gone"))
+    async with open_means() as means:
+        await _serve(make(means), end, notes, lifeline)
+    log.info("stopped")
+
+
+async def _serve(daemon: Daemon, end: _End, notes: Sequence[str], lifeline: Lifeline | None) -> None:
     try:
         await daemon.start()
         for note in notes:
             log.info("kit_note", note=note)
         if lifeline is not None:
-            lifeline.tell_ready(where())
+            lifeline.tell_ready(" ".join(daemon.addresses))
         log.info("stopping", why=await end.asked())
     except posix.WorkspaceInUse:
         raise  # the log belongs to the one that is at work there
@@ -89,7 +97,6 @@ async def _live(daemon: Daemon, where: Callable[[], str], notes: Sequence[str], 
         raise
     finally:
         await daemon.close()
-    log.info("stopped")
 
 
 class _End:

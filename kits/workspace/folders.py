@@ -1,13 +1,12 @@
-"""Where does each thing lie in a participant's folder, and how is a path from outside kept inside it?
+"""The layout of a participant's folder, and the check that keeps a path from outside inside it.
 
 startup/ is the kit and never written, local/ the operator's own, transfer/ for submissions and downloads; state/ (0700)
-holds lock, journals, jobs, blobs, spool and outbox; runs/<id>/ what a run wrote, kept after its end.
+holds lock, term, outbox, ballast, and, unless they have a place of their own, journals, jobs and blobs; runs/<id>/ what a
+run wrote, kept after its end.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
 import re
 import shutil
@@ -18,9 +17,6 @@ from ...kernel.errors import DaemonError
 MAX_PATH_BYTES = 255
 MAX_DEPTH = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-
-
-_drafts = itertools.count()
 
 
 class NoKit(DaemonError):
@@ -67,42 +63,6 @@ def relative_path(text: str) -> PurePosixPath:
     return PurePosixPath(text)
 
 
-def atomic_write(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Put a file in place, whole or not at all; `durable`: it also survives a power cut."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{next(_drafts)}.draft")
-    try:
-        write_plain(draft, data, durable=durable)
-        draft.replace(path)
-    except BaseException:  # an interrupt, too, leaves no draft behind
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
-        raise
-    if durable:
-        sync_file(path.parent)
-
-
-def write_plain(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write a file that means nothing until a record, or another file's rename, speaks of it: a crash may leave half of it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        if durable:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_file(path: Path) -> None:
-    """Make the bytes of a file, or the names in a folder, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class RunFolder:
     """The folder of one run at one participant; kept after the end."""
 
@@ -136,11 +96,16 @@ class RunFolder:
 class Workspace:
     """The folder of one participant.
 
+    Args:
+        root: its kit.
+        shared: where journals, jobs and blobs lie: what a second server must see to go on. Default: in state/, with what
+            belongs to this machine alone. It may be on another file system.
+
     Raises:
         NoKit: it has no startup/.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, shared: Path | None = None) -> None:
         self.root = root.absolute()
         self.startup = self.root / "startup"
         self.local = self.root / "local"
@@ -149,20 +114,25 @@ class Workspace:
         self.runs = self.root / "runs"
         self.state = self.root / "state"
         self.lock = self.state / "lock"
-        self.journal = self.state / "journal"
-        self.jobs = self.state / "jobs"
-        self.blobs = self.state / "blobs"
-        self.spool = self.state / "spool"
+        self.term_seen = self.state / "term_seen"
+        """The highest term of a server that this site knows."""
         self.outbox = self.state / "outbox"
         self.ballast = self.state / "ballast"
+        self.shared = shared.absolute() if shared is not None else self.state
+        self.term = self.shared / "term"
+        """The term in which a server of the project served last."""
+        self.journal = self.shared / "journal"
+        self.jobs = self.shared / "jobs"
+        self.blobs = self.shared / "blobs"
         if not self.startup.is_dir():
             raise NoKit("wanted a folder with startup/ in it", where=str(self.root))
 
     def create(self) -> Workspace:
-        """Make the folders that are missing; state/ is for this user only."""
-        self.state.mkdir(mode=0o700, exist_ok=True)
-        self.state.chmod(0o700)
-        for folder in (self.local, self.transfer, self.runs, self.journal, self.jobs, self.blobs, self.spool, self.outbox):
+        """Make the folders that are missing; state/, and what is shared, are for this user only."""
+        for private in {self.state, self.shared}:
+            private.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.chmod(0o700)
+        for folder in (self.local, self.transfer, self.runs, self.journal, self.jobs, self.blobs, self.outbox):
             folder.mkdir(exist_ok=True)
         return self
 

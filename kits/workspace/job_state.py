@@ -7,15 +7,16 @@ found anew whenever the scheduler looks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from ...kernel.errors import AdminError, JobError
 from ..protocol.records import LEGAL_NEXT, JobChanged, JobDeleted, Status
-from .journal import Journal
+from .journal import Journal, JournalFailed
 
 
 class IllegalChange(JobError):
@@ -127,18 +128,38 @@ class JobTable:
     """All jobs of a project.
 
     A change shows at once; the future that comes with it is done when it is durable. Answer nobody before.
+    It is empty, and nothing can be changed, until its journal is opened.
     """
 
-    def __init__(self, journal: Journal, clock: Callable[[], float] = time.time) -> None:
-        self._journal, self._clock = journal, clock
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._opened: Journal | None = None
         self._jobs: dict[str, Job] = {}
         self._by_request: dict[str, str] = {}
         self._deleted: dict[str, None] = {}
+
+    def open(self, journal: Journal) -> Self:
+        """Bring the jobs to where the journal leaves them; changes go there from now on, and `close` closes it."""
+        self._opened = journal
         for record in journal.found:
             if isinstance(record, JobChanged):
                 self._keep(_replayed(self._jobs.get(record.job), record))
             elif isinstance(record, JobDeleted):
                 self._forget(record.job)
+        return self
+
+    async def close(self) -> None:
+        """Close the journal, when all is written. Twice is fine."""
+        journal, self._opened = self._opened, None
+        if journal is not None:
+            with contextlib.suppress(JournalFailed):  # whoever made the change was told
+                await journal.close()
+
+    @property
+    def _journal(self) -> Journal:
+        if self._opened is None:
+            raise RuntimeError("the table of jobs has no open journal")
+        return self._opened
 
     def submit(
         self, meta: Mapping[str, Any], *, request: str, job_id: str = "", content: str = "", extra: Mapping[str, Any] | None = None

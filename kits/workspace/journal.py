@@ -25,7 +25,7 @@ from ...kernel.errors import DaemonError
 from ...kernel.wording import reason_of
 from ...transports.link.writer import Writer
 from ..protocol.records import AnyRecord, decode_record, encode_record
-from .folders import sync_file
+from .disk import Disk
 
 Durability = Literal["none", "process", "disk"]
 """none: records go nowhere · process: they survive kill -9 · disk: they survive a power cut (fsync)."""
@@ -76,8 +76,9 @@ class JournalText:
 class Ballast:
     """A written file that is given up so that a journal can say how it ended when the storage is full."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk | None = None) -> None:
         self._path = path
+        self._disk = disk or Disk()
 
     @property
     def is_there(self) -> bool:
@@ -87,40 +88,36 @@ class Ballast:
     def ensure(self) -> None:
         """Write it if it is missing. Raises OSError when there is no space yet."""
         if not self.is_there:
-            draft = self._path.with_suffix(".draft")
-            try:
-                draft.write_bytes(os.urandom(BALLAST_BYTES))  # random: a file system that compresses would keep no room for zeros
-            except OSError:
-                draft.unlink(missing_ok=True)  # what was written of it takes the room of a record
-                raise
-            draft.rename(self._path)
+            self._disk.atomic_write(self._path, os.urandom(BALLAST_BYTES))  # random: a file system that compresses keeps no room for zeros
 
     def release(self) -> None:
         """Give it up."""
-        self._path.unlink(missing_ok=True)
+        self._disk.unlink(self._path)
 
 
 class Journal:
     """Appends records to a file on the writer thread; whatever waits there goes out in one write."""
 
-    def __init__(self, path: Path, writer: Writer, *, durability: Durability = "process", ballast: Ballast | None = None) -> None:
+    def __init__(
+        self, path: Path, writer: Writer, *, durability: Durability = "process", ballast: Ballast | None = None, disk: Disk | None = None
+    ) -> None:
         """Open a file, made if missing, and drop a torn tail.
 
         Raises:
             JournalDamaged: see `read_journal`.
         """
         self.path = path
-        self._writer, self._durability, self._ballast = writer, durability, ballast
+        self._writer, self._durability, self._ballast, self._disk = writer, durability, ballast, disk or Disk()
         text = read_journal(path) if path.exists() else JournalText([], 0, 0, "")
         self.found = text.records
         """The records that were there at the start."""
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-        os.ftruncate(self._descriptor, text.end)
+        self._descriptor = self._disk.open_to_append(path)
+        self._disk.truncate(self._descriptor, text.end)
         self._end, self._last_hash = text.end, text.last_hash
         self._waiting: deque[tuple[Sequence[Work], bytes]] = deque()  # filled by the loop, emptied by the writer thread
         self._failure: JournalFailed | None = None
         if durability == "disk":
-            sync_file(path.parent)
+            self._disk.sync_file(path.parent)
 
     def append(self, records: Sequence[AnyRecord], *, first: Sequence[Work] = ()) -> asyncio.Future[None]:
         """Queue records in order; `previous` is filled in here. Done when they are as durable as agreed, and all before them.
@@ -159,7 +156,7 @@ class Journal:
                 _do_all(first)
             self._write(b"".join(data for _, data in batch))
             if self._durability == "disk":
-                os.fsync(self._descriptor)
+                self._disk.sync(self._descriptor)
             if self._ballast is not None:
                 with contextlib.suppress(OSError):  # there is no room for it yet; the next records try again
                     self._ballast.ensure()
@@ -169,13 +166,13 @@ class Journal:
 
     def _write(self, data: bytes) -> None:
         try:
-            _write_all(self._descriptor, data)
+            self._disk.append(self._descriptor, data)
         except OSError as exc:
-            os.ftruncate(self._descriptor, self._end)
+            self._disk.truncate(self._descriptor, self._end)
             if exc.errno not in (errno.ENOSPC, errno.EDQUOT) or self._ballast is None or not self._ballast.is_there:
                 raise
             self._ballast.release()
-            _write_all(self._descriptor, data)
+            self._disk.append(self._descriptor, data)
         self._end += len(data)
 
     def __repr__(self) -> str:
@@ -244,9 +241,3 @@ def _done() -> asyncio.Future[None]:
 
 def _hash(encoded: bytes) -> str:
     return hashlib.sha256(encoded).hexdigest()[:16]
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -13,8 +13,9 @@ import msgspec
 
 from ...kernel.errors import DaemonError
 from ...kernel.findings import Findings
+from .disk import Disk
 from .documents import find_document, read_document, typed
-from .folders import NoKit, atomic_write, is_name
+from .folders import NoKit, is_name
 from .journal import Durability
 from .manifest import MIB
 
@@ -138,7 +139,7 @@ def write_kit(folder: Path, kit: ServerKit | SiteKit | AdminKit) -> Path:
     """Write a kit's file into `folder`/startup with every key, defaults too, for people to read and change; returns it."""
     path = folder / "startup" / f"{_STEMS[type(kit)]}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, msgspec.json.format(msgspec.json.encode(kit), indent=2) + b"\n")
+    Disk().atomic_write(path, msgspec.json.format(msgspec.json.encode(kit), indent=2) + b"\n")
     return path
 
 

@@ -21,10 +21,12 @@ from sundog.kits.protocol.records import JobChanged
 from sundog.kits.server.server import Server
 from sundog.kits.site.site import Site
 from sundog.kits.supervisor import job_process
+from sundog.kits.supervisor.means import Means
 from sundog.kits.workspace import posix
 from sundog.kits.workspace.folders import Workspace
 from sundog.kits.workspace.journal import read_journal
 from sundog.kits.workspace.kit import ServerKit, SiteKit
+from sundog.transports.link import Intake, Writer
 from sundog.transports.link.carrier import ConnectionReplaced
 
 from .jobs import JobFolder, custom, executor, training
@@ -39,11 +41,14 @@ class Federation:
         self.root = root
         self.sites: dict[str, Site] = {}
         self._stack = stack
+        writer = Writer()
+        stack.push_async_callback(writer.close)
+        self.means = Means(writer, Intake(writer))
         address = listen or f"inproc://processes-{root.name}-{id(self)}"
         self.dialled = address
         """By sites that are added from now on."""
         kit = ServerKit(project="p", listen=address, admin_listen=address, stall_seconds=stall_seconds)
-        self.server = Server(self._workspace("server"), kit, launcher=ProcessLauncher(), scheduler=FifoScheduler(max_jobs))
+        self.server = Server(self._workspace("server"), kit, self.means, launcher=ProcessLauncher(), scheduler=FifoScheduler(max_jobs))
 
     async def start(self, *sites: str) -> None:
         await self._stack.enter_async_context(self.server)
@@ -53,7 +58,7 @@ class Federation:
 
     async def add(self, name: str) -> None:
         kit = SiteKit(project="p", name=name, endpoints=[self.dialled])
-        site = self.sites[name] = Site(self._workspace(name), kit, launcher=ProcessLauncher(), resources=AlwaysYes())
+        site = self.sites[name] = Site(self._workspace(name), kit, self.means, launcher=ProcessLauncher(), resources=AlwaysYes())
         await self._stack.enter_async_context(site)
 
     async def submit(self, job: JobFolder) -> str:

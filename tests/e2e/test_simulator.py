@@ -566,7 +566,7 @@ def test_what_is_done_leaves_results_and_nothing_else(tmp_path: Path) -> None:
         runs = list((tmp_path / "w" / participant / "runs").iterdir())
         assert len(runs) == 2
         assert not any((folder / name).exists() for folder in runs for name in ("in", "out"))
-        left = [path for name in ("blobs", "outbox", "spool") for path in (tmp_path / "w" / participant / "state" / name).iterdir()]
+        left = [path for name in ("blobs", "outbox") for path in (tmp_path / "w" / participant / "state" / name).iterdir()]
         assert left == []
 
 

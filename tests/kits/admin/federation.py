@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sundog.kits.admin.session import Session
 from sundog.kits.server.server import Server
 from sundog.kits.simulator.inproc_launcher import InprocLauncher, MainThread
 from sundog.kits.site.site import Site
+from sundog.kits.supervisor.means import open_means
 from sundog.kits.workspace.folders import Workspace
 from sundog.kits.workspace.kit import AdminKit, ServerKit, SiteKit, write_kit
 
@@ -41,6 +42,8 @@ class Federation:
         self._pump.start()
         self._launcher = InprocLauncher(main)
         self._wire = wire
+        self._stack = AsyncExitStack()
+        self.means = self.loop.call(self._stack.enter_async_context(open_means()))
         self.server = self._new_server()
 
     def start(self, sites: Sequence[str]) -> None:
@@ -60,11 +63,11 @@ class Federation:
 
     def _new_server(self) -> Server:
         kit = ServerKit(project=PROJECT, listen=self._wire, admin_listen=self._wire)
-        return Server(self._workspace("server"), kit, launcher=self._launcher, scheduler=FifoScheduler(max_jobs=1))
+        return Server(self._workspace("server"), kit, self.means, launcher=self._launcher, scheduler=FifoScheduler(max_jobs=1))
 
     def start_site(self, name: str, resources: ResourceManager | None = None) -> None:
         kit = SiteKit(project=PROJECT, name=name, endpoints=[self.address])
-        self.sites[name] = Site(self._workspace(name), kit, launcher=self._launcher, resources=resources or AlwaysYes())
+        self.sites[name] = Site(self._workspace(name), kit, self.means, launcher=self._launcher, resources=resources or AlwaysYes())
         self.loop.call(self.sites[name].start())
 
     def stop_site(self, name: str) -> None:
@@ -94,6 +97,7 @@ class Federation:
         for name in list(self.sites):
             self.stop_site(name)
         self.loop.call(self.server.close())
+        self.loop.call(self._stack.aclose())
         self.loop.close()
         self.mailbox.post(self._end)
         self._pump.join()

@@ -118,7 +118,7 @@ class Office:
 @pytest.fixture
 async def office(tmp_path: Path) -> AsyncIterator[Office]:
     async with Writer() as writer:
-        office = Office(JobTable(Journal(tmp_path / "journal", writer)))
+        office = Office(JobTable().open(Journal(tmp_path / "journal", writer)))
         running = asyncio.create_task(office.dispatcher.run())
         yield office
         assert not running.done(), running

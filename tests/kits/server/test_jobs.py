@@ -45,7 +45,7 @@ async def test_a_jobs_folder_is_in_place_before_the_job_can_be_dispatched(tmp_pa
     workspace = Workspace(tmp_path / "server").create()
     kit = ServerKit(project="test", listen="inproc://jobs", admin_listen="inproc://jobs")
     async with Writer() as writer:
-        table = WatchedTable(Journal(workspace.project_journal, writer))
+        table = WatchedTable().open(Journal(workspace.project_journal, writer))
         table.jobs = workspace.jobs
         jobs = Jobs(workspace, kit, table, {})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sundog.kits.protocol.messages import Command, Offer, Reply
 from sundog.kits.server.server import Server
 from sundog.kits.site.server_events import ServerEvents
 from sundog.kits.site.site import Site
+from sundog.kits.supervisor.means import Means, open_means
 from sundog.kits.supervisor.storage import StorageFailed
 from sundog.kits.workspace.folders import Workspace
 from sundog.kits.workspace.kit import ServerKit, SiteKit
@@ -39,21 +41,26 @@ class Resources(ListResourceManager):
 class Pair:
     """A server and its one site."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, means: Means) -> None:
         for name in ("server", "site-1"):
             (root / name / "startup").mkdir(parents=True)
         address = f"inproc://pair-{id(self)}"
         kit = ServerKit(project="clinic", listen=address, admin_listen=address)
-        self.server = Server(Workspace(root / "server").create(), kit, launcher=ProcessLauncher(), scheduler=FifoScheduler())
+        self.server = Server(Workspace(root / "server").create(), kit, means, launcher=ProcessLauncher(), scheduler=FifoScheduler())
         self.resources = Resources({"gpu": [0]})
         site = SiteKit(project="clinic", name="site-1", endpoints=[address])
-        self.site = Site(Workspace(root / "site-1").create(), site, launcher=ProcessLauncher(), resources=self.resources)
+        self.site = Site(Workspace(root / "site-1").create(), site, means, launcher=ProcessLauncher(), resources=self.resources)
+
+
+@asynccontextmanager
+async def new_pair(root: Path) -> AsyncIterator[Pair]:
+    async with open_means() as means:
+        yield Pair(root, means)
 
 
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    pair = Pair(tmp_path)
-    async with pair.server, pair.site:
+    async with new_pair(tmp_path) as pair, pair.server, pair.site:
         async with asyncio.timeout(20):
             await pair.server.wait_for_sites(1)
         yield pair
@@ -89,8 +96,6 @@ async def test_a_resource_manager_that_breaks_is_an_answer_and_costs_no_link(pai
 
 
 async def test_a_site_that_cannot_remember_its_servers_term_comes_back_when_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = Pair(tmp_path)
-    state, registered = pair.site.workspace.state, pair.site.registered
     outcomes: asyncio.Queue[str] = asyncio.Queue()
 
     def watched() -> None:
@@ -101,16 +106,18 @@ async def test_a_site_that_cannot_remember_its_servers_term_comes_back_when_it_c
             raise
         outcomes.put_nowait("registered")
 
-    monkeypatch.setattr(pair.site, "registered", watched)
-    async with pair.server, pair.site, asyncio.timeout(40):
-        shutil.rmtree(state)
-        assert await outcomes.get() == "No such file or directory"
-        state.mkdir()
-        while await outcomes.get() != "registered":
-            continue
+    async with new_pair(tmp_path) as pair, asyncio.timeout(40):
+        state, registered = pair.site.workspace.state, pair.site.registered
+        monkeypatch.setattr(pair.site, "registered", watched)
+        async with pair.server, pair.site:
+            shutil.rmtree(state)
+            assert await outcomes.get() == "No such file or directory"
+            state.mkdir()
+            while await outcomes.get() != "registered":
+                continue
 
-        assert (state / "term").read_text() == str(pair.server.term)
-        assert pair.site.link.is_up
+            assert (state / "term_seen").read_text() == str(pair.server.acceptor.term)
+            assert pair.site.link.is_up
 
 
 async def test_a_message_that_a_server_may_not_say_to_a_site_is_refused(pair: Pair) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sundog.kits.workspace.folders import NoKit, PathRefused, Workspace, atomic_write, is_name, relative_path
+from sundog.kits.workspace.folders import NoKit, PathRefused, Workspace, is_name, relative_path
 
 
 @pytest.fixture
@@ -23,8 +23,21 @@ def test_a_folder_without_startup_is_no_kit(tmp_path: Path) -> None:
 
 def test_a_workspace_has_the_folders_of_the_design_and_a_private_state(workspace: Workspace) -> None:
     assert {path.name for path in workspace.root.iterdir()} == {"startup", "local", "transfer", "state", "runs"}
-    assert {path.name for path in workspace.state.iterdir()} == {"journal", "jobs", "blobs", "spool", "outbox"}
+    assert {path.name for path in workspace.state.iterdir()} == {"journal", "jobs", "blobs", "outbox"}
     assert stat.S_IMODE(workspace.state.stat().st_mode) == 0o700
+
+
+def test_what_a_second_server_must_see_may_lie_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "startup").mkdir()
+
+    workspace = Workspace(tmp_path, shared=tmp_path / "nfs" / "clinic").create()
+
+    assert {path.name for path in workspace.state.iterdir()} == {"outbox"}
+    assert {path.name for path in workspace.shared.iterdir()} == {"journal", "jobs", "blobs"}
+    assert stat.S_IMODE(workspace.shared.stat().st_mode) == 0o700
+    local, shared = (workspace.lock, workspace.term_seen, workspace.ballast), (workspace.project_journal, workspace.term)
+    assert all(path.is_relative_to(workspace.state) for path in local)
+    assert all(path.is_relative_to(workspace.shared) for path in shared)
 
 
 def test_creating_it_again_keeps_what_is_there(workspace: Workspace) -> None:
@@ -87,21 +100,3 @@ REFUSED = [
 def test_a_path_that_leads_out_or_that_some_system_cannot_keep_is_refused(path: str) -> None:
     with pytest.raises(PathRefused):
         relative_path(path)
-
-
-@pytest.mark.parametrize("durable", [False, True])
-def test_a_file_is_replaced_whole_and_no_draft_stays(tmp_path: Path, durable: bool) -> None:
-    atomic_write(tmp_path / "file", b"old")
-
-    atomic_write(tmp_path / "file", b"new", durable=durable)
-
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"new"}
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-
-    with pytest.raises(OSError, match="folder"):
-        atomic_write(tmp_path / "folder", b"data")
-
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -36,7 +36,7 @@ class Federation:
 
     def open(self) -> None:
         self.journal = Journal(self.path, self.writer)
-        self.table = JobTable(self.journal, self.tick)
+        self.table = JobTable(self.tick).open(self.journal)
 
     async def restart(self) -> None:
         await self.journal.close()

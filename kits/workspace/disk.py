@@ -1,0 +1,126 @@
+"""The file operations on which durability rests, in one object that a test can replace: to cut the power, or to fill the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+_COPY_BYTES = 1024 * 1024
+_drafts = itertools.count()
+
+
+class Disk:
+    """What supervisors do to files. Stateless: one serves any number of participants, on any thread.
+
+    Drafts have names that begin with a dot and end in `.draft`; a crash may leave one behind, and nothing refers to it.
+    """
+
+    # --- whole files ----------------------------------------------------------------------------------------------
+
+    def atomic_write(self, path: Path, data: bytes, *, durable: bool = False) -> None:
+        """Put a file in place, whole or not at all; `durable`: it also survives a power cut."""
+        with self._draft_of(path) as draft:
+            self.write_plain(draft, data, durable=durable)
+            self.rename(draft, path)
+        if durable:
+            self.sync_file(path.parent)
+
+    def write_plain(self, path: Path, data: bytes, *, durable: bool = False) -> None:
+        """Write a file that means nothing until a record, or another file's rename, speaks of it: a crash may leave half of it."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        try:
+            self.append(descriptor, data)
+            if durable:
+                self.sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def copy(self, source: int, target: Path, size_bytes: int) -> int:
+        """Copy the first bytes of an open file; synced, then renamed into place. Returns how many there were, at most `size_bytes`."""
+        with self._draft_of(target) as draft:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            try:
+                size = 0
+                while piece := os.pread(source, min(_COPY_BYTES, size_bytes - size), size):
+                    self.append(descriptor, piece)
+                    size += len(piece)
+                self.sync(descriptor)
+            finally:
+                os.close(descriptor)
+            self.rename(draft, target)
+        return size
+
+    # --- open files -----------------------------------------------------------------------------------------------
+
+    def open_to_append(self, path: Path) -> int:
+        """A descriptor of a file, made if missing, that is only ever appended to."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+
+    def append(self, descriptor: int, data: bytes) -> None:
+        """Write all of it; when it raises, some of it may be written."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    def truncate(self, descriptor: int, size_bytes: int) -> None:
+        """Cut an open file."""
+        os.ftruncate(descriptor, size_bytes)
+
+    def sync(self, descriptor: int) -> None:
+        """Make what was written to an open file survive a power cut. Never tried again after an error."""
+        os.fsync(descriptor)
+
+    def sync_file(self, path: Path) -> None:
+        """Make the bytes of a file, or the names in a folder, survive a power cut."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            self.sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    # --- names ----------------------------------------------------------------------------------------------------
+
+    def rename(self, source: Path | str, target: Path, *, folder: int | None = None) -> None:
+        """Move a file, or a folder, in the place of what is there; `source` may be a name in an open folder.
+
+        Raises:
+            OSError: EXDEV for another file system, among others.
+        """
+        os.rename(source, target, src_dir_fd=folder)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name, in the place of what has it; on another file system it is copied."""
+        self.unlink(target)
+        try:
+            os.link(source, target)
+        except OSError as exc:
+            if exc.errno != errno.EXDEV:
+                raise
+            descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                self.copy(descriptor, target, os.fstat(descriptor).st_size)
+            finally:
+                os.close(descriptor)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file; nothing happens if it is not there."""
+        path.unlink(missing_ok=True)
+
+    def rmtree(self, folder: Path) -> None:
+        """Remove a folder with all that is in it, as far as that is possible."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _draft_of(self, path: Path) -> Iterator[Path]:
+        """A name beside a file; whatever ends the block early, an interrupt too, leaves no draft behind."""
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{next(_drafts)}.draft")
+        try:
+            yield draft
+        except BaseException:
+            self.unlink(draft)
+            raise
