@@ -29,7 +29,11 @@ class DialerHandler(Handler, Protocol):
     """Who owns a dialer's link."""
 
     def refused(self, error: Refused) -> None:
-        """A server will not have this participant, and that will not heal by itself. The dialer goes on trying, slowly."""
+        """Called when a server's refusal is final (`error.is_lasting`), once per address and reason. The dialer retries slowly.
+
+        `error.where` is the server's address. A program that waits for the link may end its wait here; with several
+        endpoints another server may still accept.
+        """
 
 
 async def _connect(address: str) -> Connection:

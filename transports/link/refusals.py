@@ -11,7 +11,10 @@ class Refused(LinkError):
     """The other side refuses this link; each reason is a class of its own."""
 
     is_lasting: ClassVar[bool] = True
-    """Whether somebody has to do something before another attempt can succeed."""
+    """Final or temporary: a final refusal stands until an operator changes something, a temporary one ends by itself.
+
+    The dialer reports a final one to its handler (`DialerHandler.refused`), which may stop waiting; it dials again in both cases.
+    """
 
 
 class BadHello(Refused):
@@ -110,15 +113,14 @@ class NotServing(Refused):
 
 
 class TooManySites(Refused):
-    """The server has as many sites as it takes.
+    """The server has reached its limit of sites.
 
     Cause: `limits.max_sites` in the server's kit.
 
-    Cure: raise it, or stop a site that is not needed; this one goes on trying.
+    Cure: raise it, or stop a site that is not needed; this one retries at most every 30 seconds.
     """
 
     code = "SD-2130"
-    is_lasting = False
 
 
 class RefusedOtherwise(Refused):

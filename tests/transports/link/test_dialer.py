@@ -13,7 +13,17 @@ from sundog.transports.link import Acceptor, Dialer, Hello, Identity, Link
 from sundog.transports.link.carrier import ConnectionReplaced
 from sundog.transports.link.hello import HelloOk, encode_hello, read_hello
 from sundog.transports.link.messages import Bye
-from sundog.transports.link.refusals import NotServing, UnknownPeer
+from sundog.transports.link.refusals import (
+    BadHello,
+    DuplicateInstance,
+    NotServing,
+    Refused,
+    StaleTerm,
+    TooManySites,
+    UnknownPeer,
+    WrongProject,
+    WrongVersion,
+)
 
 from .sides import PROJECT, Owner, Sides, note
 
@@ -104,6 +114,41 @@ async def test_an_unknown_participant_is_refused_by_the_server_s_own_rule(sides:
     sides.run(dialer)
 
     assert str(await owner.refusals.get()).endswith("site site-1 is not in the project")
+
+
+@pytest.mark.parametrize("kind", [BadHello, WrongProject, WrongVersion, UnknownPeer, DuplicateInstance, TooManySites])
+async def test_a_final_refusal_ends_the_wait_of_whoever_waits_for_the_link(sides: Sides, kind: type[Refused]) -> None:
+    address = await sides.listen(refusing(sides, kind))
+    dialer, owner = sides.dialer(address)
+    sides.run(dialer)
+
+    refusal = await owner.refusals.get()
+
+    assert isinstance(refusal, kind)
+    assert refusal.is_lasting
+    assert (refusal.what, refusal.where) == ("no", address)
+    assert await sides.waits.get() == 0.2
+
+
+@pytest.mark.parametrize("kind", [StaleTerm, NotServing])
+async def test_a_temporary_refusal_ends_no_wait(sides: Sides, kind: type[Refused]) -> None:
+    dialer, owner = sides.dialer(await sides.listen(refusing(sides, kind)))
+    sides.run(dialer)
+
+    for _ in range(3):
+        await sides.back_off()
+
+    assert owner.refusals.empty()
+    assert not kind.is_lasting
+
+
+def refusing(sides: Sides, kind: type[Refused]) -> Acceptor:
+    """A server that refuses every HELLO for this reason."""
+
+    def admit(hello: Hello, connection: Connection) -> None:
+        raise kind("no")
+
+    return Acceptor(Identity(PROJECT, "server", "strict"), handler=sides.server, intake=sides.intake, admit=admit, timers=sides.timers)
 
 
 async def test_a_standby_and_an_old_server_send_the_site_on(sides: Sides) -> None:
