@@ -1,10 +1,11 @@
-"""From where do the global random generators of a job's libraries go on? From a seed, before each call into job code."""
+"""Seeding of random, numpy and torch before each call into job code, and loans of their generators to such a call."""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -27,6 +28,35 @@ def seed_generators(seed: int) -> None:
         _LATE_TORCH.seed = seed
         if _LATE_TORCH not in sys.meta_path:
             sys.meta_path.insert(0, _LATE_TORCH)
+
+
+@contextmanager
+def generators_lent(seed: int) -> Iterator[None]:
+    """For a block, the generators are another call's, with a seed of its own; afterwards they go on as if it had not been."""
+    give_back = borrow_generators()
+    try:
+        seed_generators(seed)
+        yield
+    finally:
+        give_back()
+
+
+def borrow_generators() -> Callable[[], None]:
+    """Remember how the generators stand; what is returned puts them back. Of torch, that of the CPU."""
+    python, numpy = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002  # the global one, its half-used pair of normals included
+    torch, late_seed = sys.modules.get("torch"), _LATE_TORCH.seed
+    torch_state = torch.random.get_rng_state() if torch is not None else None
+
+    def give_back() -> None:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002  # as above
+        _LATE_TORCH.seed = late_seed
+        if torch is not None and torch_state is not None:
+            torch.random.set_rng_state(torch_state)
+        elif (imported := sys.modules.get("torch")) is not None:  # meanwhile: its owner has not drawn from it yet
+            imported.manual_seed(late_seed)
+
+    return give_back
 
 
 class _SeedWhenImported(MetaPathFinder):

@@ -8,10 +8,10 @@ its next task. `ctx.events` calls the run's observers: `ctx.events.step_ended(wo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
@@ -302,6 +302,10 @@ class Context:
         if self._rng is None:
             self._rng = np.random.default_rng(self.seed if self._rng_seed is None else self._rng_seed)
         return self._rng
+
+    def for_call(self, *, task: str, seed: int, shared: Mapping[str, Any] | None = None, **more: Any) -> Context:
+        """The context of one call: with a generator and values of its own, in all else this one, unless `more` says another field."""
+        return replace(self, task=task, seed=seed, shared=Values(dict(shared or {})), local=Values(), _rng=None, _rng_seed=None, **more)
 
     def seed_rng(self, seed: int) -> None:
         """Begin a new sequence of `rng`; the runtime does it at each step."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernel.context import Context, Panic, RunAborted, Values, derive_seed, entered
+from ..kernel.context import Context, Panic, RunAborted, derive_seed, entered
 from ..kernel.errors import Failure, JobError, RemoteError
 from ..kernel.messages import StepMetrics
 from ..kernel.roles import Policy, Responses, Run, Wait
@@ -46,11 +46,17 @@ class _Call:
     """Site → task id."""
     check: Callable[[Result], None] | None
     results: dict[str, Result] = field(default_factory=dict)
+    held: dict[str, Result] = field(default_factory=dict)
+    """Arrived, and not filtered before the policy has decided: their filters have a state."""
     lost: dict[str, str] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def responses(self) -> Responses:
-        return Responses(tuple(self.ids), tuple(sorted(self.results)), self.lost)
+        return Responses(tuple(self.ids), tuple(sorted({*self.results, *self.held})), self.lost)
+
+    def has(self, site: str) -> bool:
+        """Whether the site's result has arrived and was not refused."""
+        return site in self.results or site in self.held
 
 
 class JobRun(Run):
@@ -76,6 +82,7 @@ class JobRun(Run):
         self.context.workflow, self.context.step = workflow, -1
         self._closed, self._state = closed, state
         self._forget_step()
+        self._seed(*([closed, "closed"] if closed >= 0 else []))
 
     @property
     def state(self) -> Shareable | None:
@@ -91,6 +98,7 @@ class JobRun(Run):
             self._open(step)
             self.context.events.step_started(workflow=self.context.workflow, step=step)
             yield step
+        self._seed(start + count, "over")  # whatever was drawn since the last step was closed, or since a restart behind it
 
     def scatter(
         self, task: Task, sites: Sequence[str] | None = None, policy: Policy | None = None, check: Callable[[Result], None] | None = None
@@ -127,6 +135,7 @@ class JobRun(Run):
         self.context.events.after_commit(workflow=where[0], step=where[1], state=self._state)
         self.context.events.step_ended(workflow=where[0], step=where[1])
         self._forget_step()
+        self._seed(self._closed, "closed")
 
     def abort(self, reason: str) -> None:
         raise RunAborted(reason)
@@ -143,25 +152,22 @@ class JobRun(Run):
         if isinstance(answer, Failure) and answer.code == Panic.code:
             raise RemoteError(answer)
         call = self._calls.get(task_id)
-        if call is None or site in call.results:
+        if call is None or call.has(site):
             self._late.append(task_id)
             return
         if isinstance(answer, Failure):
             call.lost[site], call.failures[site] = f"failed: {answer}", answer
             return
         result = Result(site, call.task.name, answer, task_id, shared)
-        try:
-            call.results[site] = self._admitted(call, result)
-        except (Panic, RunAborted):
-            raise
-        except Exception as exc:  # noqa: BLE001  # a stranger's filter or check
-            self._reject(call, task_id, Failure.of(exc, site=site))
-            self.context.events.result_rejected(result=result, reason=call.failures[site].what)
+        if self._filters.need_order(call.task.name):
+            call.held[site] = result
+        else:
+            self._admit(call, result)
 
     def on_unreadable(self, task_id: str, failure: Failure) -> None:
         """What a site answered is no result."""
         call = self._calls.get(task_id)
-        if call is not None and failure.site not in call.results:
+        if call is not None and not call.has(failure.site):
             self._reject(call, task_id, failure)
 
     def _reject(self, call: _Call, task_id: str, failure: Failure) -> None:
@@ -172,7 +178,7 @@ class JobRun(Run):
         """Nothing more will come from a site for now."""
         self._gone[site] = failure
         for call in self._calls.values():
-            if site in call.ids and site not in call.results:
+            if site in call.ids and not call.has(site):
                 call.lost.setdefault(site, f"gone: {failure.what}")
                 call.failures.setdefault(site, failure)
 
@@ -214,12 +220,28 @@ class JobRun(Run):
         self.context.events.before_task_sent(task=task, site=site)
         if task.model is None:
             return None, task.shared
-        context = self._call_context(task.name, site, task.shared)
+        context = self._call_context(task.name, site, task.shared, "data")
         model = self._filters.task(task, task.model, context)
         return model, task.shared if context.shared.as_dict == task.shared else context.shared.as_dict
 
+    def _admit(self, call: _Call, result: Result) -> None:
+        """Filter and check a result; what refuses it decides what is known of its site."""
+        try:
+            call.results[result.site] = self._admitted(call, result)
+        except (Panic, RunAborted):
+            raise
+        except Exception as exc:  # noqa: BLE001  # a stranger's filter or check
+            self._reject(call, result.task_id, Failure.of(exc, site=result.site))
+            self.context.events.result_rejected(result=result, reason=call.failures[result.site].what)
+
+    def _admit_held(self, call: _Call) -> None:
+        """Filter what was held, in site-name order: a filter with a state does the same whatever the order of arrival."""
+        held, call.held = call.held, {}
+        for site in sorted(held):
+            self._admit(call, held[site])
+
     def _admitted(self, call: _Call, result: Result) -> Result:
-        context = self._call_context(call.task.name, result.site, result.shared)
+        context = self._call_context(call.task.name, result.site, result.shared, "result")
         self.context.events.result_received(result=result)
         filtered = self._filters.result(call.task, result.shareable, context)
         admitted = replace(result, shareable=filtered, shared=dict(context.shared.as_dict))
@@ -229,9 +251,10 @@ class JobRun(Run):
         self.context.events.result_accepted(result=admitted)
         return admitted
 
-    def _call_context(self, task: str, site: str, shared: Mapping[str, Any]) -> Context:
-        seed = derive_seed(self.context.seed, self.context.workflow, self.context.step, task, site)
-        return replace(self.context, task=task, seed=seed, _rng=None, _rng_seed=None, shared=Values(dict(shared)), local=Values())
+    def _call_context(self, task: str, site: str, shared: Mapping[str, Any], chain: str) -> Context:
+        """The context of one pass through a chain of filters, with a seed of its own."""
+        seed = derive_seed(self.context.seed, self.context.workflow, self.context.step, task, site, chain)
+        return self.context.for_call(task=task, seed=seed, shared=shared)
 
     def _wait_for(self, call: _Call, policy: Policy) -> None:
         grace_ends: float | None = None
@@ -240,7 +263,10 @@ class JobRun(Run):
             over = grace_ends is not None and self._supervisor.now() >= grace_ends
             decision = policy.decide_after_grace(call.responses()) if over else policy.decide(call.responses())
             if decision is Wait.DONE:
-                return
+                if not call.held:
+                    return
+                self._admit_held(call)
+                continue  # one may have been refused
             if decision is Wait.FAIL:
                 raise self._policy_failed(call, policy)
             if decision is Wait.GRACE and grace_ends is None:
@@ -263,7 +289,13 @@ class JobRun(Run):
     def _open(self, step: int) -> None:
         self._forget_step()
         self.context.step = step
-        self.context.seed_rng(derive_seed(self.context.seed, self.context.workflow, step))
+        self._seed(step)
+
+    def _seed(self, *place: object) -> None:
+        """Begin `rng` and the global generators anew, so that what is drawn after a restart is what would have been drawn without."""
+        seed = derive_seed(self.context.seed, self.context.workflow, *place)
+        self.context.seed_rng(seed)
+        self._supervisor.seed(seed)
 
     def _forget_step(self) -> None:
         self._numbers.clear()

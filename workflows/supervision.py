@@ -52,6 +52,9 @@ class Supervisor(Protocol):
     def commit(self, result: StepResult) -> Shareable | None:
         """Record the step; returns when it exists, with the state as it is now kept."""
 
+    def seed(self, seed: int) -> None:
+        """Begin the sequences of the process's global random generators anew."""
+
     def pump(self, timeout_seconds: float | None) -> None:
         """Handle what arrives, at least one thing unless the time is up first."""
 

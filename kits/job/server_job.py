@@ -7,13 +7,14 @@ given a channel to send to and is handed what arrives, so that the simulator run
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 import structlog
 
-from ...components.seeding import seed_generators
+from ...components.seeding import generators_lent, seed_generators
 from ...kernel.blobs import Blob
 from ...kernel.context import Context, RunAborted, derive_seed, entered
 from ...kernel.errors import Failure, PayloadError
@@ -120,7 +121,7 @@ class ServerJob:
     def _work(self, start: say.StartDocument) -> None:
         app = self._build(start)
         self._channel.send(say.Ready())
-        run = self._run = JobRun(self, self.context, start.sites, app.filters)
+        run = self._run = JobRun(self, self.context, start.sites, replace(app.filters, lend=generators_lent))
         parts = stateful(app.instances)
         run.parts = lambda: component_states(parts)
         self.context.events.run_started(ctx=self.context)
@@ -129,7 +130,6 @@ class ServerJob:
             states = [Shareable.decode(meta, Blob.open(Path(path))) for meta, path in zip(committed.metas, committed.paths, strict=True)]
             restore_states(parts, states[-1] if len(states) > committed.has_state else None)
             run.enter(name, committed.step, states[0] if committed.has_state else None)
-            seed_generators(derive_seed(start.seed, name))
             log.info("workflow_started", workflow=name, after_step=committed.step)
             self.context.events.workflow_started(workflow=name)
             try:
@@ -208,6 +208,10 @@ class ServerJob:
         while self._answer is None:
             self.context.abort.check()
             self._mailbox.pump()
+
+    def seed(self, seed: int) -> None:
+        """See workflows.supervision.Supervisor."""
+        seed_generators(seed)
 
     def pump(self, timeout_seconds: float | None) -> None:
         """See workflows.supervision.Supervisor."""

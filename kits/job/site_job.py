@@ -17,7 +17,7 @@ import structlog
 from ...components.executors.script import ScriptExecutor
 from ...components.seeding import seed_generators
 from ...components.trackers.metrics_log import MetricsLog
-from ...kernel.context import Abort, Context, RunAborted, Values, derive_seed, entered
+from ...kernel.context import Abort, Context, RunAborted, derive_seed, entered
 from ...kernel.errors import Failure, JobError
 from ...kernel.messages import Message, split_body
 from ...kernel.packing import scratch
@@ -200,10 +200,9 @@ class SiteJob:
         pieces = split_body(payloads, body)
         if message.state is not None:
             self._state, _ = unpack(folder, message.state, *pieces[1])
-        context = replace(
-            self.context, workflow=message.workflow, step=message.step, task=message.name, seed=message.seed, _rng=None, _rng_seed=None,
-            abort=Abort(), shared=Values(), local=Values(), state=self._state,
-        )  # fmt: skip
+        context = self.context.for_call(
+            task=message.name, seed=message.seed, workflow=message.workflow, step=message.step, abort=Abort(), state=self._state
+        )
         task = Task(message.name, None, {}, message.deadline_seconds, message.task_id, message.workflow, message.step, message.site)
         context.checkpoint = lambda state: self._checkpoint(message.task_id, state)
         self._hand = (message, task, context)

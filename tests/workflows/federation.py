@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sundog.components.seeding import seed_generators
 from sundog.kernel.context import Context, ObserverHooks, entered
 from sundog.kernel.errors import Failure
 from sundog.kernel.hookspecs import observe
@@ -83,6 +84,9 @@ class Federation:
         tasks = zip(request.ids, request.sites, request.models, strict=True)
         issued = [(task_id, site, replace(request.task, model=model, step=request.step)) for task_id, site, model in tasks]
         self._waiting += sorted(issued, key=lambda task: self.order.index(task[1]) if self.order else 0)
+
+    def seed(self, seed: int) -> None:
+        seed_generators(seed)
 
     def pump(self, timeout_seconds: float | None) -> None:
         if not self._waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from sundog.components.seeding import generators_lent, seed_generators
 from sundog.kernel.context import Context, Panic, RunAborted
 from sundog.kernel.errors import Failure, RemoteError
 from sundog.kernel.observers import Observers
@@ -51,6 +54,9 @@ class Desk:
     def commit(self, result: StepResult) -> Shareable | None:
         self.closed.append(result)
         return result.state
+
+    def seed(self, seed: int) -> None:
+        seed_generators(seed)
 
     def pump(self, timeout_seconds: float | None) -> None:
         self.waits.append(timeout_seconds)
@@ -141,6 +147,44 @@ def drawn(closed: int) -> list[float]:
 
 def test_the_generator_of_a_step_does_not_depend_on_the_steps_before() -> None:
     assert drawn(closed=1) == drawn(closed=-1)[3:]
+
+
+def dice() -> float:
+    """The next number of each generator that other people's code draws from."""
+    return random.random() + 10 * float(np.random.normal()) + 100 * torch.rand(1).item()  # noqa: NPY002
+
+
+def rolled(federation: Federation) -> dict[str, float]:
+    """What a workflow draws at each place of its loop; an observer of the end of a step draws, too."""
+    numbers = {"before": dice()}
+    for step in federation.run.steps(3):
+        numbers[f"in {step}"] = dice()
+        federation.run.commit()
+        numbers[f"behind {step}"] = dice()
+    numbers["after all"] = dice()
+    return numbers
+
+
+def test_the_global_generators_give_a_step_and_what_follows_the_last_one_the_same_numbers_after_a_restart() -> None:
+    """DESIGN §7: they were seeded once a workflow, so that a restart gave server-side code other dice."""
+    whole = rolled(Federation())
+
+    assert len(set(whole.values())) == len(whole)
+    for closed in (0, 1, 2):
+        rest = rolled(Federation(closed=closed))
+        assert {place: whole[place] for place in rest if place != "before"} == {place: rest[place] for place in rest if place != "before"}
+
+
+def test_a_workflow_that_asks_for_no_steps_draws_the_same_after_its_last_commit_as_after_a_restart_there() -> None:
+    whole = Federation()
+    whole.run.commit()
+    dice()
+    whole.run.commit()
+    drawn_behind = (whole.run.rng.random(), dice())
+
+    rest = Federation(closed=1)
+
+    assert (rest.run.rng.random(), dice()) == drawn_behind
 
 
 def test_the_state_is_the_last_one_that_was_committed() -> None:
@@ -343,6 +387,84 @@ def test_a_result_that_a_filter_or_a_check_refuses_is_rejected_and_its_site_lost
     ids = federation.desk.requests[0].ids
     assert [result.site for result in results] == ["a"]
     assert federation.desk.rejected == [(ids[1], "ValueError: two is too much"), (ids[2], "ValueError: not from c")]
+
+
+def noisy(shareable: Shareable, ctx: Context) -> Shareable:
+    return weights(dice() + ctx.rng.random())
+
+
+@pytest.mark.parametrize("order", ["abc", "cba"])
+def test_a_filter_with_dice_does_the_same_whatever_the_order_of_arrival(order: str) -> None:
+    """And whatever other sites answered, and whatever the workflow drew before."""
+    federation = Federation(Filters({"*": [Probe(noisy)]}, {"*": [Probe(noisy)]}, lend=generators_lent))
+    for site in order:
+        federation.will_answer(site)
+
+    results = federation.scatter()
+
+    alone = Federation(Filters(results={"*": [Probe(noisy)]}, lend=generators_lent))
+    alone.will_answer("b")
+    dice()
+    (second,) = alone.run.scatter(Task("train", MODEL), ["b"])
+    assert results[1].shareable == second.shareable
+    sent = [model.tensors["w"][0] for model in federation.desk.requests[0].models if model is not None]
+    assert len({*sent, *(result.shareable.tensors["w"][0] for result in results)}) == 6
+
+
+def test_the_workflows_own_numbers_go_on_behind_a_filter_call_as_if_it_had_not_been() -> None:
+    def drawn_around(filters: Filters) -> list[float]:
+        federation = Federation(filters)
+        for site in SITES:
+            federation.will_answer(site)
+        before = [dice(), dice(), dice()]
+        federation.scatter()
+        return [*before, dice(), federation.run.rng.random()]
+
+    filtered = drawn_around(Filters({"*": [Probe(noisy)]}, {"*": [Probe(noisy)]}, lend=generators_lent))
+
+    assert filtered[3] == drawn_around(Filters())[3]
+
+
+class Numbering(Filter):
+    """Stateful: what it does to a result depends on those before."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def process(self, shareable: Shareable, ctx: Context) -> Shareable:
+        self.count += 1
+        if shareable.meta.get("bad"):
+            raise ValueError("bad")
+        return shareable.replace(meta={"number": self.count})
+
+    def state(self) -> Shareable | None:
+        return Shareable(Kind.METRICS, meta={"count": self.count})
+
+    def restore(self, state: Shareable) -> None:
+        self.count = state.meta["count"]
+
+
+@pytest.mark.parametrize("order", ["abc", "cba", "bca"])
+def test_a_filter_with_a_state_gets_results_in_name_order(order: str) -> None:
+    federation = Federation(Filters(results={"train": [Numbering()]}))
+    for site in order:
+        federation.will_answer(site)
+
+    assert [(result.site, result.shareable.meta["number"]) for result in federation.scatter()] == [("a", 1), ("b", 2), ("c", 3)]
+
+
+def test_what_a_filter_with_a_state_refuses_goes_back_to_the_policy_which_may_wait_for_another() -> None:
+    federation = Federation(Filters(results={"train": [Numbering()]}))
+    federation.will_answer("b", weights(1, bad=True))
+    federation.will_answer("a", weights(1, bad=True))
+    federation.will_answer("a")  # a repetition, which counts for nothing
+    federation.will_answer("c")
+
+    results = federation.scatter(policy=SitesPolicy(2, grace_seconds=0, on_missing="continue"))
+
+    ids = federation.desk.requests[0].ids
+    assert [(result.site, result.shareable.meta["number"]) for result in results] == [("c", 3)]
+    assert federation.desk.rejected == [(ids[0], "ValueError: bad"), (ids[1], "ValueError: bad")]
 
 
 def test_what_cannot_be_read_is_rejected_by_its_sites_name() -> None:
