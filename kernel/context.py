@@ -8,7 +8,7 @@ its next task. `ctx.events` calls the run's observers: `ctx.events.step_ended(wo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -170,7 +170,7 @@ class ObserverHooks:
 
     @observe_hook
     def initial_model_loaded(self, model: Shareable) -> None:
-        """When a workflow took its initial model from a persistor; not on resume. Server."""
+        """When a workflow has loaded a model through a persistor. Server."""
 
     @observe_hook
     def before_task_sent(self, task: Task, site: str) -> None:
@@ -222,15 +222,15 @@ class ObserverHooks:
 
     @observe_hook
     def before_aggregation(self, workflow: str, step: int) -> None:
-        """When the policy is content and the results are about to be aggregated. Server."""
+        """When a workflow calls an aggregator, before the first result is taken. Server."""
 
     @observe_hook
     def after_aggregation(self, workflow: str, step: int, aggregate: Shareable) -> None:
-        """When the results of a step have become one Shareable. Server."""
+        """When the aggregator has made one Shareable of the results. Server."""
 
     @observe_hook
     def model_updated(self, workflow: str, step: int, model: Shareable) -> None:
-        """When the aggregate was applied to the global model. Server."""
+        """When a model update has applied the aggregate to the global model. Server."""
 
     @observe_hook
     def best_model_found(self, model: Shareable, metric: str, value: float, step: int) -> None:
@@ -269,6 +269,31 @@ class ObserverHooks:
         """When the server has written a job's new state in its journal. A server's own components."""
 
 
+class RoleCalls:
+    """The components whose role calls are reported to the observers, and the calls under way.
+
+    Args:
+        components: those that the runtime built from the job's config, nested ones too.
+    """
+
+    def __init__(self, components: Iterable[object] = ()) -> None:
+        self._components = {id(each): each for each in components}  # kept, because an id is unique only while its object lives
+        self._under_way: set[str] = set()
+
+    def is_reported(self, component: object, method: str) -> bool:
+        """Whether a call is to be reported: the component is one of them, and no call of this method is under way."""
+        return id(component) in self._components and method not in self._under_way
+
+    @contextmanager
+    def under_way(self, method: str) -> Iterator[None]:
+        """Report no further calls of this method for a block."""
+        self._under_way.add(method)
+        try:
+            yield
+        finally:
+            self._under_way.discard(method)
+
+
 @dataclass
 class Context:
     """What one call into job code knows of the run, and where it may leave values."""
@@ -289,6 +314,8 @@ class Context:
     metrics: Metrics = field(default_factory=_NoMetrics)
     events: ObserverHooks = field(default_factory=ObserverHooks)
     """Calls the run's observers, one method per hook; does nothing outside of a run."""
+    role_calls: RoleCalls = field(default_factory=RoleCalls)
+    """The role calls that the runtime reports to the observers; set in a server's job process."""
     components: dict[str, Any] = field(default_factory=dict)
     """The job's component instances by id."""
     checkpoint: Callable[[Shareable], None] = field(default=lambda _state: None)

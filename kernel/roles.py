@@ -6,20 +6,20 @@ everything here is called on the main thread, one call at a time.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from .context import Context
+from .context import Context, current_context
+from .shareable import Shareable, given
 from .tasks import Result, Task
-
-if TYPE_CHECKING:
-    from .shareable import Shareable
 
 
 class Run(ABC):
@@ -71,9 +71,10 @@ class Run(ABC):
 
     @abstractmethod
     def commit(self, state: Shareable | None = None, metrics: Mapping[str, float] | None = None) -> None:
-        """Close the step: after a crash the workflow goes on from here. `metrics` are shown as the step's own.
+        """Close the step: after a crash the workflow goes on from here.
 
-        Components of the job with `state()` / `restore()` are saved by the same commit.
+        `metrics` are shown as the step's own; default: the means of what the results report (`workflows.metrics.mean_metrics`),
+        {} for none. Components of the job with `state()` / `restore()` are saved by the same commit.
         """
 
     @abstractmethod
@@ -112,7 +113,11 @@ class Executor(ABC):
 
 
 class Aggregator(ABC):
-    """Makes one Shareable from the results of a step."""
+    """Makes one Shareable from the results of a step. Observers see its calls: before_aggregation, after_aggregation."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _report_calls(cls, "aggregate", _aggregation)
 
     @abstractmethod
     def aggregate(self, results: Iterable[Result]) -> Shareable:
@@ -123,7 +128,11 @@ class Aggregator(ABC):
 
 
 class ModelUpdate(ABC):
-    """Makes the next model from the present one and the aggregate (FLARE: shareable generator)."""
+    """Makes the next model from the present one and the aggregate (FLARE: shareable generator). Observers: model_updated."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _report_calls(cls, "apply", _update)
 
     @abstractmethod
     def apply(self, model: Shareable, aggregate: Shareable) -> Shareable:
@@ -131,7 +140,15 @@ class ModelUpdate(ABC):
 
 
 class Persistor(ABC):
-    """Converts between a model file of the user's framework and a Shareable. It is never read on resume."""
+    """Converts between a model file of the user's framework and a Shareable. It is never read on resume.
+
+    Observers see its calls: initial_model_loaded, before_model_saved, after_model_saved.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _report_calls(cls, "load", _loading)
+        _report_calls(cls, "save", _saving)
 
     @abstractmethod
     def load(self) -> Shareable:
@@ -220,3 +237,60 @@ class Stateful(Protocol):
 
     def restore(self, state: Shareable) -> None:
         """Go on from there, in a process that starts anew."""
+
+
+# --- role calls that observers see (docs/decisions/0006) ---
+
+_Call = functools.partial[Any]
+"""A role's method with its instance and its arguments, to be called once."""
+
+
+def _report_calls(kind: type, method: str, report: Callable[[Context, Any, _Call], Any]) -> None:
+    """Let calls of a class's method be made by `report`, where the runtime asks for it (see `RoleCalls`)."""
+    plain = inspect.getattr_static(kind, method)
+    if getattr(plain, "__isabstractmethod__", False) or hasattr(plain, "is_reported"):
+        return
+
+    @functools.wraps(plain)
+    def reported(self: object, *values: Any, **named: Any) -> Any:
+        call = functools.partial(plain.__get__(self, type(self)), *values, **named)
+        context = current_context()
+        if not context.workflow or not context.role_calls.is_reported(self, method):
+            return call()
+        with context.role_calls.under_way(method):
+            return report(context, self, call)
+
+    vars(reported)["is_reported"] = True
+    setattr(kind, method, reported)
+
+
+def _aggregation(context: Context, by: Aggregator, call: _Call) -> Shareable:
+    context.events.before_aggregation(context.workflow, context.step)
+    aggregate = given(call(), by, "aggregate")
+    context.events.after_aggregation(context.workflow, context.step, aggregate)
+    return aggregate
+
+
+def _update(context: Context, by: ModelUpdate, call: _Call) -> Shareable:
+    model = given(call(), by, "apply")
+    context.events.model_updated(context.workflow, context.step, model)
+    return model
+
+
+def _loading(context: Context, by: Persistor, call: _Call) -> Shareable:
+    model = given(call(), by, "load")
+    context.events.initial_model_loaded(model)
+    return model
+
+
+def _saving(context: Context, _by: Persistor, call: _Call) -> Path | None:
+    model, name = _saved(*call.args, **call.keywords)
+    context.events.before_model_saved(model, name)
+    path: Path | None = call()
+    context.events.after_model_saved(model, name)
+    return path
+
+
+def _saved(model: Shareable, name: str = "") -> tuple[Shareable, str]:
+    """The arguments of `save`."""
+    return model, name

@@ -22,6 +22,7 @@ from ..kernel.shareable import Shareable
 from ..kernel.tasks import Result, Task
 from ..kernel.wording import did_you_mean
 from .filtering import Filters
+from .metrics import mean_metrics
 from .policy import PolicyFailed, SitesPolicy
 from .supervision import StepRequest, StepResult, Supervisor
 
@@ -125,7 +126,8 @@ class JobRun(Run):
         if self.context.step <= self._closed:
             self._open(self._closed + 1)
         sites = {result.site: result.metrics for result in self._used.values() if result.metrics}
-        numbers = StepMetrics({key: float(value) for key, value in (metrics or {}).items()}, sites)
+        own = mean_metrics(self._used.values()) if metrics is None else metrics
+        numbers = StepMetrics({key: float(value) for key, value in own.items()}, sites)
         where = (self.context.workflow, self.context.step)
         self.context.events.before_commit(workflow=where[0], step=where[1])
         result = StepResult(*where, state, self.parts(), tuple(self._used), tuple(self._late), numbers)

@@ -11,11 +11,8 @@ from typing import Annotated
 
 import msgspec
 
-from ..kernel.context import current_context
 from ..kernel.roles import Aggregator, ModelUpdate, Persistor, Policy, Run, Workflow
-from ..kernel.shareable import Shareable, given
-from ..kernel.tasks import Result, Task
-from .metrics import mean_metrics
+from ..kernel.tasks import Task
 from .policy import PolicyMalformed, SitesPolicy
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -68,33 +65,13 @@ class ScatterAndGather(Workflow):
         return (self.train_task_name,)
 
     def run(self, run: Run) -> None:
-        model = run.state or self._initial_model()
-        for step in run.steps(self.num_rounds, self.start_round):
+        model = run.state or self.persistor.load()
+        for _ in run.steps(self.num_rounds, self.start_round):
             task = Task(self.train_task_name, model, {"num_rounds": self.num_rounds}, deadline_seconds=self.train_timeout or None)
-            results = list(run.scatter(task, policy=self.policy, check=self.aggregator.check))
-            model = self._next_model(step, model, results)
-            run.commit(model, mean_metrics(results))
-        self._save(model)
-
-    def _initial_model(self) -> Shareable:
-        model = given(self.persistor.load(), self.persistor, "load")
-        current_context().events.initial_model_loaded(model=model)
-        return model
-
-    def _next_model(self, step: int, model: Shareable, results: list[Result]) -> Shareable:
-        context = current_context()
-        context.events.before_aggregation(workflow=context.workflow, step=step)
-        aggregate = given(self.aggregator.aggregate(results), self.aggregator, "aggregate")
-        context.events.after_aggregation(workflow=context.workflow, step=step, aggregate=aggregate)
-        model = given(self.update.apply(model, aggregate), self.update, "apply")
-        context.events.model_updated(workflow=context.workflow, step=step, model=model)
-        return model
-
-    def _save(self, model: Shareable) -> None:
-        context = current_context()
-        context.events.before_model_saved(model=model, name="")
+            results = run.scatter(task, policy=self.policy, check=self.aggregator.check)
+            model = self.update.apply(model, self.aggregator.aggregate(results))
+            run.commit(model)
         self.persistor.save(model)
-        context.events.after_model_saved(model=model, name="")
 
 
 def _flare_policy(min_clients: int | None, wait_seconds: float | None, *, ignore_errors: bool) -> Policy:

@@ -130,12 +130,9 @@ class IntimeModelSelector:
         return value > self.best if self.better == "higher" else value < self.best
 
     def _save(self, model: Shareable, metric: str, value: float, step: int) -> None:
-        context = current_context()
         log.info("best_model_found", metric=metric, value=value, step=step)
-        context.events.best_model_found(model=model, metric=metric, value=value, step=step)
-        context.events.before_model_saved(model=model, name="best")
+        current_context().events.best_model_found(model=model, metric=metric, value=value, step=step)
         self._find_persistor().save(model, "best")
-        context.events.after_model_saved(model=model, name="best")
 
     def _find_persistor(self) -> Persistor:
         if self.persistor is not None:

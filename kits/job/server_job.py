@@ -16,7 +16,7 @@ import structlog
 
 from ...components.seeding import generators_lent, seed_generators
 from ...kernel.blobs import Blob
-from ...kernel.context import Context, RunAborted, derive_seed, entered
+from ...kernel.context import Context, RoleCalls, RunAborted, derive_seed, entered
 from ...kernel.errors import Failure, PayloadError
 from ...kernel.messages import Message, Payload
 from ...kernel.observers import Observers
@@ -144,6 +144,7 @@ class ServerJob:
 
         app = build_app(plan_app(self.context.folder / "app", "server", prepare))
         self.context.components, self.context.events = app.components, app.observers.events
+        self.context.role_calls = RoleCalls(app.instances.values())
         self._observers = app.observers
         self._metrics = ReceivedMetrics(self.context, app.trackers, start.sites)
         return app

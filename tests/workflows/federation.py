@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sundog.components.seeding import seed_generators
-from sundog.kernel.context import Context, ObserverHooks, entered
+from sundog.kernel.context import Context, ObserverHooks, RoleCalls, entered
 from sundog.kernel.errors import Failure
 from sundog.kernel.hookspecs import observe
 from sundog.kernel.observers import Observers
@@ -70,7 +70,10 @@ class Federation:
         observers.register(tracer(self.lines)(), "trace")
         for name, component in self.components.items():
             observers.register(component, name)
-        context = Context(run_id="r", site="server", folder=self.folder, events=observers.events, components=self.components)
+        built = [*self.components.values(), *(part for workflow in workflows for part in vars(workflow).values())]
+        context = Context(
+            run_id="r", site="server", folder=self.folder, events=observers.events, components=self.components, role_calls=RoleCalls(built)
+        )
         self.job_run = JobRun(self, context, tuple(self.executors), Filters())
         with entered(context):
             for number, workflow in enumerate(workflows):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sundog.components.observers.best_model import IntimeModelSelector, MetricUnclear, NoPersistor
-from sundog.kernel.context import Context, entered
+from sundog.kernel.context import Context, RoleCalls, entered
 from sundog.kernel.hookspecs import observe
 from sundog.kernel.observers import Observers
 from sundog.kernel.roles import Persistor
@@ -56,7 +56,9 @@ def trace() -> Trace:
 def _context(persistor: Kept, trace: Trace) -> Iterator[None]:
     observers = Observers()
     observers.register(trace, "trace")
-    with entered(Context(components={"persistor": persistor, "other": object()}, events=observers.events)):
+    components = {"persistor": persistor, "other": object()}
+    context = Context(workflow="w", components=components, events=observers.events, role_calls=RoleCalls(components.values()))
+    with entered(context):
         yield
 
 
