@@ -31,6 +31,8 @@ _HOMES = {
     "Persistor": "kernel.roles",
     "Policy": "kernel.roles",
     "ResourceManager": "kernel.operator_roles",
+    "RunningJob": "kernel.operator_roles",
+    "WaitingJob": "kernel.operator_roles",
     "Result": "kernel.tasks",
     "Run": "kernel.roles",
     "Scheduler": "kernel.operator_roles",
@@ -63,10 +65,12 @@ if TYPE_CHECKING:
     from .kernel.operator_roles import Decision as Decision
     from .kernel.operator_roles import Launcher as Launcher
     from .kernel.operator_roles import ResourceManager as ResourceManager
+    from .kernel.operator_roles import RunningJob as RunningJob
     from .kernel.operator_roles import Scheduler as Scheduler
     from .kernel.operator_roles import Store as Store
     from .kernel.operator_roles import Subject as Subject
     from .kernel.operator_roles import Tracker as Tracker
+    from .kernel.operator_roles import WaitingJob as WaitingJob
     from .kernel.roles import Aggregator as Aggregator
     from .kernel.roles import Executor as Executor
     from .kernel.roles import Filter as Filter

@@ -48,7 +48,7 @@ class ResourceManager(ABC):
 
     @abstractmethod
     def check(self, job_id: str, spec: Mapping[str, Any]) -> str:
-        """Reserve and give a token.
+        """Reserve and give a token; a job that asks for the same again keeps its token, and the reservation is renewed.
 
         Raises:
             ResourcesMissing: the reason names what is wanted, what is free and which job holds the rest.
@@ -66,13 +66,68 @@ class ResourceManager(ABC):
         """Environment variables that tell the job process what it was given."""
         return {}
 
+    def available(self) -> Mapping[str, Any]:
+        """Free resources in the form of a `resource_spec`, such as {"gpu": 2}; values that JSON has.
+
+        A hint for the server's scheduler: `check` decides. Empty: no hint.
+        """
+        return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingJob:
+    """A submitted job that is not being started, as a scheduler sees it."""
+
+    id: str
+    name: str = ""
+    submitter: str = ""
+    """Name of the admin."""
+    priority: int = 0
+    submitted_seconds: float = 0.0
+    """Seconds since 1970."""
+    sites: tuple[str, ...] | None = None
+    """The sites that its deploy_map names; None: all that are connected."""
+    min_sites: int = 1
+    """It starts with at least this many of them."""
+    mandatory_sites: tuple[str, ...] = ()
+    """It does not start without these."""
+    resource_spec: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Site → what the job asks of its resource manager."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """The job's meta.json."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningJob:
+    """A job that runs or is being started, as a scheduler sees it."""
+
+    id: str
+    name: str = ""
+    submitter: str = ""
+    priority: int = 0
+    submitted_seconds: float = 0.0
+    started_seconds: float | None = None
+    """Seconds since 1970; None while it is being started."""
+    sites: tuple[str, ...] = ()
+    """The sites of the run, in order of name."""
+    resource_spec: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
 
 class Scheduler(ABC):
-    """Which waiting job is tried next."""
+    """The order in which waiting jobs are tried."""
 
     @abstractmethod
-    def order(self, waiting: Sequence[Mapping[str, Any]], running: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Ids of the jobs to try now, first first; the metas come in order of submission."""
+    def order(self, waiting: Sequence[WaitingJob], running: Sequence[RunningJob], free: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Ids of the waiting jobs to try now, the first to be tried first; a job that is left out is not tried.
+
+        Called on the server's event loop whenever a job could start, and again after each job that is tried: it must be quick.
+
+        Args:
+            waiting: in order of submission.
+            running: jobs that hold resources; a job that was just picked is among them until its sites have refused it.
+            free: connected site → what its resource manager said last that it has free; empty if it gives no hint.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What can a site give to jobs?"""
+"""Resource managers: what a site gives to jobs."""

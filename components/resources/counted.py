@@ -1,4 +1,4 @@
-"""Which of a site's numbered resources, such as GPUs, does a job get, and who holds the rest?"""
+"""Numbered resources of a site, such as GPUs: reservation and allocation by unit."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class _Holding:
     """What one job has reserved or was allocated."""
 
     job_id: str
+    spec: Mapping[str, Any]
     units: dict[str, list[int | str]]
     expires_at: float | None
     """When the reservation ends, on the manager's clock; None: it is an allocation."""
@@ -49,15 +50,19 @@ class ListResourceManager(ResourceManager):
 
     def check(self, job_id: str, spec: Mapping[str, Any]) -> str:
         self._drop_expired()
+        expires_at = self._clock() + self.expiration_period
         for token, holding in self._holdings.items():
-            if holding.job_id == job_id and holding.expires_at is not None:
-                del self._holdings[token]  # asked anew: perhaps with another spec
+            if holding.job_id != job_id:
+                continue
+            if holding.expires_at is not None and holding.spec != spec:
+                del self._holdings[token]
                 break
-            if holding.job_id == job_id:
-                return token
+            if holding.expires_at is not None:
+                holding.expires_at = expires_at
+            return token
         units = {name: self._free_units(name, count) for name, count in spec.items()}
         token = secrets.token_hex(8)
-        self._holdings[token] = _Holding(job_id, units, self._clock() + self.expiration_period)
+        self._holdings[token] = _Holding(job_id, dict(spec), units, expires_at)
         return token
 
     def allocate(self, token: str) -> Mapping[str, Any]:
@@ -79,6 +84,12 @@ class ListResourceManager(ResourceManager):
     def environment(self, allocated: Mapping[str, Any]) -> dict[str, str]:
         """CUDA_VISIBLE_DEVICES with the GPUs that were allocated; nothing when the job asked for none."""
         return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, allocated["gpu"]))} if "gpu" in allocated else {}
+
+    def available(self) -> Mapping[str, Any]:
+        """The number of free units of each resource, e.g. {"gpu": 2}."""
+        self._drop_expired()
+        held = {(name, unit) for holding in self._holdings.values() for name, units in holding.units.items() for unit in units}
+        return {name: sum((name, unit) not in held for unit in units) for name, units in self.resources.items()}
 
     def _free_units(self, name: str, count: Any) -> list[int | str]:
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:

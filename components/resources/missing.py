@@ -1,4 +1,4 @@
-"""What does a resource manager say when it cannot give what a job wants?"""
+"""The refusal of a resource manager."""
 
 from __future__ import annotations
 

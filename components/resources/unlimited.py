@@ -1,4 +1,4 @@
-"""What does a site give that counts nothing? All that is asked for."""
+"""Unlimited resources: every request is granted, nothing is counted."""
 
 from __future__ import annotations
 

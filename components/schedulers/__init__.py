@@ -1,1 +1,1 @@
-"""Which waiting job is tried next?"""
+"""Schedulers: the order in which waiting jobs are tried."""

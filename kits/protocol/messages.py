@@ -19,11 +19,11 @@ class RunSync(Message, tag=13):
 
 
 class Sync(Message, tag=14):
-    """After each HELLO: what I run. The server names the runs it wants running at this site."""
+    """After each HELLO, and from a site when a run has ended there: what I run. The server names the runs it wants running at this site."""
 
     runs: list[RunSync]
-    streams: list[tuple[str, str, int]] = []
-    """(run, stream, size in bytes) of logs and metrics."""
+    free: dict[str, Any] = {}
+    """From a site: resources that it has free, as a hint for the scheduler."""
 
 
 # --- runs ---------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class Check(Message, tag=40):
 
 
 class Checked(Message, tag=41):
-    """Yes, with a token that holds for 30 s; or no, and why."""
+    """Yes, with a token that holds for 30 s and is renewed by another Check; or no, and why."""
 
     run: str
     token: str
@@ -159,6 +159,12 @@ class Started(Message, tag=46):
 
     run: str
     failure: Failure | None = None
+
+
+class Free(Message, tag=47):
+    """The free resources of a site have changed."""
+
+    free: dict[str, Any]
 
 
 class Grew(Message, tag=50):
@@ -213,13 +219,13 @@ class Withdraw(Message, tag=64):
 
 PeerMessage = (
     Sync | TaskFor | Offer | Stored | Verdicts | Unknown | AbortRun | AbortTask | SiteFailed | RunEnded | Check
-    | Checked | Cancel | Deploy | Deployed | StartRun | Started | Grew | Command | Reply | Ask | Answer
+    | Checked | Cancel | Deploy | Deployed | StartRun | Started | Free | Grew | Command | Reply | Ask | Answer
     | Withdraw
 )  # fmt: skip
 """What may be said on a link besides what the link itself says."""
 
 MAY_SAY: Final[Mapping[tuple[str, str], frozenset[type[Message]]]] = {
-    ("site", "server"): frozenset({Sync, Offer, SiteFailed, Checked, Deployed, Started, Grew, Answer}),
+    ("site", "server"): frozenset({Sync, Offer, SiteFailed, Checked, Deployed, Started, Free, Grew, Answer}),
     ("server", "site"): frozenset({
         Sync, TaskFor, Stored, Verdicts, Unknown, AbortRun, AbortTask, RunEnded, Check, Cancel, Deploy, StartRun, Ask, Withdraw,
     }),

@@ -17,7 +17,7 @@ import structlog
 
 from ...kernel.errors import Failure, JobError, SundogError
 from ...kernel.messages import Message
-from ...kernel.operator_roles import Scheduler
+from ...kernel.operator_roles import RunningJob, Scheduler, WaitingJob
 from ...transports.link.link import Link
 from ..protocol.messages import Cancel, Check, Checked, Deploy, Deployed, Started, StartRun
 from ..protocol.records import Status
@@ -102,10 +102,16 @@ class Dispatcher:
         self._deploy_here = deploy_here
         self._start = start
         self._wake = asyncio.Event()
+        self._free: dict[str, dict[str, Any]] = {}
         self._answers: dict[tuple[str, str, type[Message]], asyncio.Future[Any]] = {}
 
     def look(self) -> None:
         """Something changed: look whether a job can start."""
+        self._wake.set()
+
+    def free_now(self, site: str, free: dict[str, Any]) -> None:
+        """A site says what it has free: a hint for the scheduler."""
+        self._free[site] = free
         self._wake.set()
 
     async def run(self) -> None:
@@ -133,11 +139,28 @@ class Dispatcher:
         """Try the waiting jobs in the scheduler's order until one starts; it is asked again after each start."""
         waiting = self._table.in_state(Status.SUBMITTED)
         running = self._table.in_state(Status.DISPATCHED, Status.RUNNING, Status.PAUSED)
-        for job_id in self._scheduler.order([_facts(job) for job in waiting], [_facts(job) for job in running]):
+        free = {site: self._free.get(site, {}) for site in self._links()}
+        for job_id in self._scheduler.order([self._waiting(job) for job in waiting], [self._running(job) for job in running], free):
             await self._try(job_id)
             if self._table.find(job_id).status is not Status.SUBMITTED:
                 return True
         return False
+
+    def _waiting(self, job: Job) -> WaitingJob:
+        meta = self._jobs.meta(job)
+        return WaitingJob(
+            id=job.id, name=job.name, submitter=job.extra.get("submitter", ""), priority=meta.priority,
+            submitted_seconds=job.submitted_seconds, sites=meta.sites, min_sites=meta.min_sites,
+            mandatory_sites=tuple(meta.mandatory_clients), resource_spec=meta.resource_spec, meta=job.meta,
+        )  # fmt: skip
+
+    def _running(self, job: Job) -> RunningJob:
+        meta = self._jobs.meta(job)
+        return RunningJob(
+            id=job.id, name=job.name, submitter=job.extra.get("submitter", ""), priority=meta.priority,
+            submitted_seconds=job.submitted_seconds, started_seconds=job.started_seconds, sites=tuple(job.extra.get("sites", ())),
+            resource_spec=meta.resource_spec, meta=job.meta,
+        )  # fmt: skip
 
     async def _try(self, job_id: str) -> None:
         job = self._table.find(job_id)
@@ -271,7 +294,3 @@ class DeployFailed(JobError):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.what, where=failure.site)
         self.failure = failure
-
-
-def _facts(job: Job) -> dict[str, Any]:
-    return {"job_id": job.id, "submit_time": job.submitted_seconds, **job.meta}

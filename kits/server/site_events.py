@@ -14,6 +14,7 @@ from ..protocol.messages import (
     Checked,
     Command,
     Deployed,
+    Free,
     Grew,
     Offer,
     PeerMessage,
@@ -68,6 +69,8 @@ class SiteEvents(Handler):
                 self._on_sync(link, message)
             case Checked() | Deployed():
                 self._server.dispatcher.answered(site, message)
+            case Free():
+                self._server.dispatcher.free_now(site, message.free)
             case Started() | SiteFailed():
                 self._on_started(site, message)
             case Offer():
@@ -89,6 +92,7 @@ class SiteEvents(Handler):
             program.site_up(site, one.working, one.kept)
         for run in said:
             link.send(RunEnded(run, "the server does not run it"))
+        self._server.dispatcher.free_now(site, sync.free)
         self._server.dispatcher.look()
         self._server.jobs.moved()
 

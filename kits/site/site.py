@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Self
 
+import msgspec
 import structlog
 
 from ...components.access.by_role import CommandsByRole
 from ...kernel.errors import Failure, JobError
 from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
 from ...transports.link import Dialer, Identity, Link
-from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Started, StartRun, Sync
+from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Free, Started, StartRun, Sync
 from ..supervisor.means import Means
 from ..supervisor.run_logs import RunLogs
 from ..supervisor.storage import StorageFailed, own_failure
@@ -66,6 +67,7 @@ class Site:
         self._deployed: dict[str, dict[str, Any]] = {}
         self._deploying: dict[str, asyncio.Task[None]] = {}
         self._tokens: dict[str, str] = {}
+        self._free_told: dict[str, Any] = {}
         self._lock = posix.WorkspaceLock(workspace.lock)
         self._tasks = Tasks(f"site {kit.name}")
         identity = Identity(kit.project, "site", kit.name)
@@ -131,7 +133,8 @@ class Site:
 
     def _tell_what_runs(self) -> None:
         """What it says after each HELLO; and when a run has ended, because a job may wait for what that one held."""
-        self.link.send(Sync([program.run.sync() for program in self.runs.values()]))
+        self._free_told = self._free()
+        self.link.send(Sync([program.run.sync() for program in self.runs.values()], self._free_told))
 
     # --- scheduling ---------------------------------------------------------------------------------------------
 
@@ -139,6 +142,7 @@ class Site:
         """Could the job run here now?"""
         try:
             token = self._resources.check(message.run, message.spec)
+            self._tell_free()  # before the answer: the server's picture is whole when it decides
         except Exception as exc:  # noqa: BLE001  # a resource manager is the operator's; the server waits for an answer
             self.link.send(Checked(message.run, "", Failure.of(exc).what))
         else:
@@ -149,6 +153,23 @@ class Site:
         self._resources.free(message.token)
         self._stop_deploying(message.run)
         self._deployed.pop(message.run, None)
+        self._tell_free()
+
+    def _tell_free(self) -> None:
+        """Tell the server what is free if that has changed."""
+        free = self._free()
+        if free != self._free_told:
+            self._free_told = free
+            self.link.send(Free(free))
+
+    def _free(self) -> dict[str, Any]:
+        """What the resource manager says is free; nothing if it cannot be said, because it is a hint only."""
+        try:
+            free: dict[str, Any] = msgspec.to_builtins(dict(self._resources.available()))
+        except Exception as exc:  # noqa: BLE001  # a resource manager is the operator's
+            log.warning("free_resources_unknown", reason=str(exc))
+            return {}
+        return free
 
     def deploy(self, message: Deploy, body: bytes) -> None:
         """Fetch the app; asked again, after a lost connection, begin anew."""
@@ -179,6 +200,7 @@ class Site:
             program = self._new_run(message)
         except Exception as exc:  # noqa: BLE001  # of the disk, or of a resource manager, which is the operator's
             self._resources.free(message.token)
+            self._tell_free()
             self.link.send(Started(message.run, own_failure(exc, self.kit.name)))
             return
         self.runs[message.run], self._tokens[message.run] = program, message.token

@@ -89,6 +89,8 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How many sites must be there, with their resources, before the job starts; left out: all that deploy_map names, or one with @ALL."""
     mandatory_clients: list[str] = []
     """Sites without which it does not start."""
+    priority: Annotated[int, msgspec.Meta(ge=-1000, le=1000)] = 0
+    """Waiting jobs with a higher one are tried first; what else it means, the server's scheduler decides."""
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """From it, component, step and site come the seeds of everything random."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
@@ -107,6 +109,13 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """All that stands in deploy_map, in order."""
         return [site for sites in self.deploy_map.values() for site in sites]
 
+    @property
+    def min_sites(self) -> int:
+        """How many sites it needs at least."""
+        if self.min_clients is not None:
+            return self.min_clients
+        return 1 if self.sites is None else len(self.sites)
+
     def waits_for(self, present: Collection[str]) -> str:
         """Why the job cannot start with the sites that are present, in words; empty if it can."""
         absent = [site for site in self.mandatory_clients if site not in present]
@@ -114,7 +123,7 @@ class JobMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return f"waits for {', '.join(absent)} (mandatory)"
         wanted = self.sites
         there = len(present) if wanted is None else len(set(wanted) & set(present))
-        needed = self.min_clients if self.min_clients is not None else 1 if wanted is None else len(wanted)
+        needed = self.min_sites
         if there >= needed:
             return ""
         more = f"{needed - there} more site{'' if needed - there == 1 else 's'}"

@@ -103,9 +103,14 @@ class Job:
         """When it was submitted, in seconds since 1970."""
         return self.history[0].time_seconds
 
+    @property
+    def started_seconds(self) -> float | None:
+        """When it began to run, in seconds since 1970; None if it has not."""
+        return next((change.time_seconds for change in self.history if change.status is Status.RUNNING), None)
+
     def duration_seconds(self, now: float) -> float:
         """How long it has run; 0 if it has not."""
-        started = next((change.time_seconds for change in self.history if change.status is Status.RUNNING), None)
+        started = self.started_seconds
         if started is None:
             return 0.0
         return max(0.0, (self.history[-1].time_seconds if self.status.is_end else now) - started)

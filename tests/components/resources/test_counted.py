@@ -104,6 +104,27 @@ def test_a_job_that_asks_again_does_not_hold_twice(manager: ListResourceManager)
     manager.check("other", {"gpu": 1})
 
 
+def test_a_job_that_asks_for_the_same_again_renews_its_reservation(manager: ListResourceManager, clock: Clock) -> None:
+    token = manager.check("job", {"gpu": 1})
+    clock.seconds = 29
+
+    assert manager.check("job", {"gpu": 1}) == token
+
+    clock.seconds = 58
+    assert manager.allocate(token) == {"gpu": [0]}
+
+
+def test_what_is_available_is_neither_reserved_nor_allocated(manager: ListResourceManager, clock: Clock) -> None:
+    assert manager.available() == {"gpu": 2, "license": 1}
+
+    manager.allocate(manager.check("job-1", {"gpu": 1}))
+    manager.check("job-2", {"license": 1})
+    assert manager.available() == {"gpu": 1, "license": 0}
+
+    clock.seconds = 30
+    assert manager.available() == {"gpu": 1, "license": 1}
+
+
 def test_always_yes_says_yes() -> None:
     manager = AlwaysYes()
     token = manager.check("job", {"gpu": 99})
@@ -111,3 +132,4 @@ def test_always_yes_says_yes() -> None:
     assert manager.allocate(token) == {}
     manager.free(token)
     assert manager.environment({}) == {}
+    assert manager.available() == {}

@@ -13,7 +13,7 @@ import pytest
 
 from sundog.kernel.errors import Failure
 from sundog.kernel.messages import Message
-from sundog.kernel.operator_roles import Scheduler
+from sundog.kernel.operator_roles import RunningJob, Scheduler, WaitingJob
 from sundog.kits.protocol.messages import Cancel, Check, Checked, Deploy, Deployed, StartRun
 from sundog.kits.protocol.records import Status
 from sundog.kits.server.dispatch import Dispatched, Dispatcher, Prepared
@@ -53,12 +53,14 @@ class Office:
             Check: lambda site, message: self.dispatcher.answered(site, Checked(cast("Check", message).run, f"token of {site}")),
             Deploy: lambda site, message: self.dispatcher.answered(site, Deployed(cast("Deploy", message).run)),
         }
-        self.order: Callable[[Sequence[Mapping[str, Any]]], list[str]] = lambda waiting: [meta["job_id"] for meta in waiting]
+        self.order: Callable[[Sequence[WaitingJob]], list[str]] = lambda waiting: [job.id for job in waiting]
         self._moved = asyncio.Condition()
         office = self
 
         class Asking(Scheduler):
-            def order(self, waiting: Sequence[Mapping[str, Any]], running: Sequence[Mapping[str, Any]]) -> list[str]:
+            def order(
+                self, waiting: Sequence[WaitingJob], running: Sequence[RunningJob], free: Mapping[str, Mapping[str, Any]]
+            ) -> list[str]:
                 return office.order(waiting)
 
         def links() -> dict[str, Link]:
@@ -249,7 +251,7 @@ async def test_a_run_that_cannot_begin_at_the_server_begins_nowhere(office: Offi
 async def test_a_scheduler_that_raises_holds_up_the_jobs_but_not_the_server(office: Office) -> None:
     order = office.order
 
-    def broken(waiting: Sequence[Mapping[str, Any]]) -> list[str]:
+    def broken(waiting: Sequence[WaitingJob]) -> list[str]:
         raise ValueError("no idea")
 
     office.order = broken

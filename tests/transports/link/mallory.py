@@ -25,7 +25,7 @@ VALID = [
     encode(Ping(7)),
     encode(Pong(7)),
     encode(Bye("enough")),
-    encode(Sync([RunSync("run", ["a"], ["b"])], [("run", "log.txt", 9)])),
+    encode(Sync([RunSync("run", ["a"], ["b"])], {"gpu": 2})),
     encode(Get(1, "0" * 64, 0, 1024)),
     encode(Chunk(2, 0)) + b"data",
     encode(Credit(1, 4096)),
