@@ -75,6 +75,19 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
         return 0 <= self.shared_bytes <= self.meta_bytes and self.size_bytes >= 0
 
 
+class ScatterEnd(msgspec.Struct, array_like=True, frozen=True):
+    """How the tasks of one scatter (or one `send`) ended: repeated after a death, exactly these results end it."""
+
+    tasks: list[str]
+    """Ids of its tasks."""
+    results: list[str]
+    """Ids of the tasks whose results passed the filters or were rejected by them, in that order; late ones of earlier steps, too."""
+    lost: list[tuple[str, str]]
+    """(site, why) of those whose results were not used."""
+    is_failed: bool = False
+    """Whether the policy failed."""
+
+
 class StepMetrics(Message):
     """The numbers of a step: the workflow's own, and each site's."""
 

@@ -58,15 +58,35 @@ class Run(ABC):
 
     @abstractmethod
     def send(self, task: Task, site: str) -> str:
-        """Send a task to one site and go on; gives the task's id."""
+        """Send a task to one site and go on; gives the task's id, for `wait`. It may outlive its step: see `open_tasks`."""
 
     @abstractmethod
     def wait(self, task_id: str) -> Result:
-        """The result of a task that was sent.
+        """The result of a task that was sent, in this step or an earlier one.
 
         Raises:
             PolicyFailed: the site failed at it, or is gone.
-            ValueError: it was sent in a step that is closed, or has been waited for already.
+            ValueError: no such task is open: it was never sent, or has been waited for already.
+        """
+
+    @abstractmethod
+    def next_result(self) -> Result:
+        """The next result of a task that was sent and not waited for, in the order in which the journal has them.
+
+        After a crash the step gets the same results in the same order again.
+
+        Raises:
+            PolicyFailed: the next site failed at its task, or all of them are gone; `error.responses.invited` names the site.
+                The task is over. The workflow may go on.
+            ValueError: no task is open.
+        """
+
+    @property
+    @abstractmethod
+    def open_tasks(self) -> tuple[Task, ...]:
+        """The tasks that were sent and not waited for, the oldest first: `id`, `site`, `name` and `step` say which.
+
+        A commit leaves them open; they are over when the workflow ends.
         """
 
     @abstractmethod
@@ -203,7 +223,8 @@ class Responses:
     @property
     def pending(self) -> tuple[str, ...]:
         """Who may still answer."""
-        return tuple(site for site in self.invited if site not in self.answered and site not in self.lost)
+        answered = set(self.answered)
+        return tuple(site for site in self.invited if site not in answered and site not in self.lost)
 
 
 class Policy(ABC):
@@ -211,6 +232,9 @@ class Policy(ABC):
 
     grace_seconds: float = 60.0
     """How long a step that could end, or must fail, still waits for pending sites."""
+    late: str = "discard"
+    """What becomes of results that come after their scatter has ended: "discard", or "next_step": the next scatter of the same
+    task, in a later step, gives them behind its own results."""
 
     @abstractmethod
     def decide(self, responses: Responses) -> Wait:

@@ -37,6 +37,8 @@ class Result:
     shareable: Shareable
     task_id: str = ""
     shared: Mapping[str, Any] = field(default_factory=dict)
+    step: int = -1
+    """The step that the task was sent in; a result may be used in a later one."""
 
     @property
     def metrics(self) -> dict[str, float]:

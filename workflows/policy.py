@@ -27,6 +27,8 @@ class PolicyFailed(ComponentError):
         asked = f"task {task!r} has {len(responses.answered)} of {len(responses.invited)} results"
         super().__init__("; ".join([*missing, f"{asked}, but {policy}"]), where=first.where if first else "")
         self.first = first
+        self.responses = responses
+        """Who was asked, who answered, and why the others did not."""
 
     def failure(self) -> Failure:
         """The root cause: the first failure that a site reported, if one did; else this error."""
@@ -52,6 +54,8 @@ class SitesPolicy(Policy):
         grace_seconds: how long the others are waited for when enough have answered.
         on_missing: what happens when the requirement can no longer be met: the run fails at once, or the step
             goes on waiting for those who may still answer and ends with what there is. Nothing at all is always a failure.
+        late: what becomes of a result that comes when the step has ended without it: it is discarded, or the next step that
+            sends the same task uses it, too.
     """
 
     def __init__(
@@ -60,12 +64,14 @@ class SitesPolicy(Policy):
         *,
         grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 60.0,
         on_missing: Literal["fail", "continue"] = "fail",
+        late: Literal["discard", "next_step"] = "discard",
     ) -> None:
         if require in (0, []) or (isinstance(require, int) and require < 1) or grace_seconds < 0:
             raise PolicyMalformed(f"wanted require >= 1 and grace_seconds >= 0, got {require!r} and {grace_seconds!r}")
         self.require = require
         self.grace_seconds = grace_seconds
         self.on_missing = on_missing
+        self.late = late
 
     def decide(self, responses: Responses) -> Wait:
         if self._is_met(responses, responses.answered):
@@ -84,7 +90,8 @@ class SitesPolicy(Policy):
 
     def describe(self) -> str:
         missing = "the run fails" if self.on_missing == "fail" else "it goes on with the sites that answer"
-        return f"every step needs {self._needed()}; if that becomes impossible, {missing}; a result that comes too late is discarded"
+        late = "discarded" if self.late == "discard" else "used in the next step"
+        return f"every step needs {self._needed()}; if that becomes impossible, {missing}; a result that comes too late is {late}"
 
     def _is_met(self, responses: Responses, sites: Sequence[str]) -> bool:
         if self.require == "all":

@@ -1,4 +1,4 @@
-"""What a workflow holds in its hands: `JobRun`, the Run that a server's job process gives to each workflow in turn.
+"""The Run of a server's job process: what a workflow holds in its hands.
 
 It decides nothing about durability: it asks a `Supervisor` to open and close steps, and waits for its answers by
 pumping the main thread's mailbox, so that results are filtered and checked while it waits.
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..kernel.context import Context, Panic, RunAborted, derive_seed, entered
 from ..kernel.errors import Failure, JobError, RemoteError
-from ..kernel.messages import StepMetrics
+from ..kernel.messages import ScatterEnd, StepMetrics
 from ..kernel.roles import Policy, Responses, Run, Wait
 from ..kernel.shareable import Shareable
 from ..kernel.tasks import Result, Task
@@ -24,7 +24,10 @@ from ..kernel.wording import did_you_mean
 from .filtering import Filters
 from .metrics import mean_metrics
 from .policy import PolicyFailed, SitesPolicy
-from .supervision import StepRequest, StepResult, Supervisor
+from .supervision import LeftOpen, StepRequest, StepResult, Supervisor
+
+GONE = "gone: "
+"""Begins the reason of a site that may come back."""
 
 
 class SiteNotInRun(JobError):
@@ -38,32 +41,77 @@ class SiteNotInRun(JobError):
     code = "SD-4010"
 
 
+class RepeatDiffers(JobError):
+    """A step that runs again after a death does not do what it did before.
+
+    Cause: a workflow, filter or aggregator depends on something that is not the same again: the clock, its own file, a
+    random generator that it seeds itself, or a state that it does not give in `state()`.
+
+    Cure: draw from `run.rng`, `ctx.rng`, `random`, `numpy.random` or torch without seeding them, and let components that keep
+    a state have `state()` and `restore()`.
+    """
+
+    code = "SD-4111"
+
+
 @dataclass
 class _Call:
-    """One scatter that is under way."""
+    """Tasks that are under way: those of one scatter, or the one of a `send`."""
 
     task: Task
+    step: int
     ids: dict[str, str]
     """Site → task id."""
-    check: Callable[[Result], None] | None
+    check: Callable[[Result], None] | None = None
+    is_sent: bool = False
+    """Whether it is a single task of `send`, which may outlive its step."""
+    is_held: bool = False
+    """Whether results wait to be filtered until they are asked for."""
+    before: ScatterEnd | None = None
+    """How it ended before this process began."""
+    arrived: dict[str, Result] = field(default_factory=dict)
+    """Site → result that has not passed the filters yet."""
     results: dict[str, Result] = field(default_factory=dict)
-    held: dict[str, Result] = field(default_factory=dict)
-    """Arrived, and not filtered before the policy has decided: their filters have a state."""
+    order: list[str] = field(default_factory=list)
+    """Ids of the tasks whose results passed the filters, or were rejected by them, in that order."""
     lost: dict[str, str] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
+    number: int = 0
+    """Of a single task: the place of its result in the journal."""
 
     def responses(self) -> Responses:
-        return Responses(tuple(self.ids), tuple(sorted({*self.results, *self.held})), self.lost)
+        return Responses(tuple(self.ids), tuple(sorted({*self.results, *self.arrived})), self.lost)
 
-    def has(self, site: str) -> bool:
-        """Whether the site's result has arrived and was not refused."""
-        return site in self.results or site in self.held
+    @property
+    def site(self) -> str:
+        """The site of a single task."""
+        return next(iter(self.ids))
+
+    @property
+    def has_outcome(self) -> bool:
+        """Whether a single task has a result or a failure; a site that is gone may come back."""
+        return bool(self.arrived) or self.before is not None or any(not why.startswith(GONE) for why in self.lost.values())
+
+    def has_come(self, task_id: str) -> bool:
+        """Whether the result of a task is here, filtered or not."""
+        return task_id in self.order or any(result.task_id == task_id for result in self.arrived.values())
 
 
 class JobRun(Run):
-    """The Run of a server's job process; `enter` readies it for one workflow after the other."""
+    """The Run of a server's job process; `enter` readies it for one workflow after the other.
 
-    def __init__(self, supervisor: Supervisor, context: Context, sites: Sequence[str], filters: Filters) -> None:
+    Args:
+        left_open: workflow → its tasks that an earlier process left open when it closed a step.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        context: Context,
+        sites: Sequence[str],
+        filters: Filters,
+        left_open: Mapping[str, Sequence[LeftOpen]] | None = None,
+    ) -> None:
         self.id = context.run_id
         self.sites = tuple(sorted(sites))
         self.context = context
@@ -71,19 +119,33 @@ class JobRun(Run):
         self._filters = filters
         self._gone: dict[str, Failure] = {}
         self._calls: dict[str, _Call] = {}
+        """Task id → its call, while somebody may still want its result."""
+        self._left_open = {workflow: dict(map(_reopened, tasks)) for workflow, tasks in (left_open or {}).items()}
+        """The calls of workflows that have not been entered yet."""
         self._numbers: Counter[tuple[str, str]] = Counter()
         self._used: dict[str, Result] = {}
-        self._late: list[str] = []
+        self._ended: list[ScatterEnd] = []
+        """What ended since the last tasks were sent."""
         self._state: Shareable | None = None
         self._closed = -1
         self.parts: Callable[[], Shareable | None] = lambda: None
+
+    # --- a workflow's life --------------------------------------------------------------------------------------
 
     def enter(self, workflow: str, closed: int, state: Shareable | None) -> None:
         """Ready for a workflow whose last closed step is `closed` (-1: none), with the state committed there."""
         self.context.workflow, self.context.step = workflow, -1
         self._closed, self._state = closed, state
         self._forget_step()
+        self._calls = self._left_open.pop(workflow, {})
         self._seed(*([closed, "closed"] if closed >= 0 else []))
+
+    def leave(self) -> None:
+        """The workflow has ended: no result of its open tasks is wanted any more."""
+        self._forget_step()
+        if self._calls:
+            self._supervisor.drop({task_id: "dropped" if call.is_sent else "missing" for task_id, call in self._calls.items()})
+        self._calls = {}
 
     @property
     def state(self) -> Shareable | None:
@@ -93,6 +155,14 @@ class JobRun(Run):
     def rng(self) -> np.random.Generator:
         return self.context.rng
 
+    @property
+    def open_tasks(self) -> tuple[Task, ...]:
+        sent = ((task_id, call) for task_id, call in self._calls.items() if call.is_sent)
+        return tuple(
+            replace(call.task, model=None, id=task_id, workflow=self.context.workflow, step=call.step, site=call.site)
+            for task_id, call in sent
+        )
+
     def steps(self, count: int, start: int = 0) -> Iterator[int]:
         first = max(start, self._closed + 1)
         for step in range(first, start + count):
@@ -101,37 +171,16 @@ class JobRun(Run):
             yield step
         self._seed(start + count, "over")  # whatever was drawn since the last step was closed, or since a restart behind it
 
-    def scatter(
-        self, task: Task, sites: Sequence[str] | None = None, policy: Policy | None = None, check: Callable[[Result], None] | None = None
-    ) -> Iterable[Result]:
-        rule = policy or SitesPolicy()
-        call = self._issue(task, tuple(sorted(set(self.sites if sites is None else sites))), rule.describe(), check)
-        self._wait_for(call, rule)
-        self._end(call)
-        return [call.results[site] for site in sorted(call.results)]
-
-    def send(self, task: Task, site: str) -> str:
-        call = self._issue(task, (site,), f"{site} must answer", None)
-        return call.ids[site]
-
-    def wait(self, task_id: str) -> Result:
-        call = self._calls.get(task_id)
-        if call is None:
-            raise ValueError(f"wanted a task of the step that is open, got {task_id!r}")
-        self._wait_for(call, SitesPolicy())
-        self._end(call)
-        return next(iter(call.results.values()))
-
     def commit(self, state: Shareable | None = None, metrics: Mapping[str, float] | None = None) -> None:
         if self.context.step <= self._closed:
             self._open(self._closed + 1)
+        where = (self.context.workflow, self.context.step)
+        self.context.events.before_commit(workflow=where[0], step=where[1])
         sites = {result.site: result.metrics for result in self._used.values() if result.metrics}
         own = mean_metrics(self._used.values()) if metrics is None else metrics
         numbers = StepMetrics({key: float(value) for key, value in own.items()}, sites)
-        where = (self.context.workflow, self.context.step)
-        self.context.events.before_commit(workflow=where[0], step=where[1])
-        result = StepResult(*where, state, self.parts(), tuple(self._used), tuple(self._late), numbers)
-        kept = self._supervisor.commit(result)
+        still_open = {task_id: "sent" if call.is_sent else "late" for task_id, call in self._calls.items()}
+        kept = self._supervisor.commit(StepResult(*where, state, self.parts(), tuple(self._used), still_open, numbers))
         self._state = kept if kept is not None else self._state
         self._closed = self.context.step
         self.context.events.after_commit(workflow=where[0], step=where[1], state=self._state)
@@ -142,10 +191,72 @@ class JobRun(Run):
     def abort(self, reason: str) -> None:
         raise RunAborted(reason)
 
+    # --- tasks --------------------------------------------------------------------------------------------------
+
+    def scatter(
+        self, task: Task, sites: Sequence[str] | None = None, policy: Policy | None = None, check: Callable[[Result], None] | None = None
+    ) -> Iterable[Result]:
+        rule = policy or SitesPolicy()
+        call = self._issue(task, tuple(sorted(set(self.sites if sites is None else sites))), rule.describe(), check)
+        if call.before is None:
+            self._wait_for(call, rule)
+            late = self._late_calls(call) if rule.late == "next_step" else []
+        else:
+            late = self._repeat(call, call.before, rule)
+        added = [result for one in late for result in self._use_late(one, call)]
+        self._end(call, added, is_failed=False)
+        if rule.late == "next_step":
+            self._leave_open(call)
+        return [*(call.results[site] for site in sorted(call.results)), *added]
+
+    def send(self, task: Task, site: str) -> str:
+        call = self._issue(task, (site,), f"{site} must answer", None, is_sent=True)
+        if call.before is not None and not call.before.results:
+            call.arrived.clear()
+            call.lost.update(call.before.lost)
+        return call.ids[site]
+
+    def wait(self, task_id: str) -> Result:
+        call = self._calls.get(task_id)
+        if call is None or not call.is_sent:
+            raise ValueError(f"wanted a task that was sent and not waited for yet, got {task_id!r}")
+        self._wait_for(call, SitesPolicy())
+        return self._single_result(call)
+
+    def next_result(self) -> Result:
+        grace_ends: float | None = None
+        while True:
+            self.context.abort.check()
+            waiting = [call for call in self._calls.values() if call.is_sent]
+            if not waiting:
+                raise ValueError("wanted at least one task that was sent and not waited for yet, got none")
+            answered = [call for call in waiting if call.has_outcome]
+            if answered:
+                return self._single_result(min(answered, key=lambda call: call.number))
+            now = self._supervisor.now()
+            if any(not call.lost for call in waiting):
+                grace_ends = None
+            elif grace_ends is None:
+                grace_ends = now + SitesPolicy().grace_seconds
+            elif now >= grace_ends:
+                return self._single_result(waiting[0])
+            self._supervisor.pump(None if grace_ends is None else grace_ends - now)
+
+    def _single_result(self, call: _Call) -> Result:
+        """The outcome of a single task, filtered when it is asked for: so filters see results in the order in which they are used."""
+        self._admit_arrived(call)
+        self._end(call, [], is_failed=not call.results)
+        if not call.results:
+            raise self._policy_failed(call, SitesPolicy())
+        return call.results[call.site]
+
     # --- what arrives, called from pump -------------------------------------------------------------------------
 
-    def on_result(self, task_id: str, site: str, answer: Shareable | Failure, shared: Mapping[str, Any]) -> None:
+    def on_result(self, task_id: str, site: str, answer: Shareable | Failure, shared: Mapping[str, Any], number: int = 0) -> None:
         """A site answered a task: filter and check it, or note why it is lost.
+
+        Args:
+            number: the place of the result in the journal, among all results of the run.
 
         Raises:
             RemoteError: the site's code called `ctx.panic`.
@@ -153,59 +264,110 @@ class JobRun(Run):
         """
         if isinstance(answer, Failure) and answer.code == Panic.code:
             raise RemoteError(answer)
-        call = self._calls.get(task_id)
-        if call is None or call.has(site):
-            self._late.append(task_id)
+        call = self._call_of(task_id)
+        if call is None or call.has_come(task_id) or (call.before is not None and task_id not in call.before.results):
             return
+        call.number = number
         if isinstance(answer, Failure):
             call.lost[site], call.failures[site] = f"failed: {answer}", answer
             return
-        result = Result(site, call.task.name, answer, task_id, shared)
-        if self._filters.need_order(call.task.name):
-            call.held[site] = result
-        else:
-            self._admit(call, result)
+        call.lost.pop(site, None)  # it was gone
+        call.arrived[site] = Result(site, call.task.name, answer, task_id, shared, call.step)
+        if not call.is_held:
+            self._admit(call, site)
 
-    def on_unreadable(self, task_id: str, failure: Failure) -> None:
-        """What a site answered is no result."""
-        call = self._calls.get(task_id)
-        if call is not None and not call.has(failure.site):
+    def on_unreadable(self, task_id: str, failure: Failure, number: int = 0) -> None:
+        """What a site answered cannot be read."""
+        call = self._call_of(task_id)
+        if call is not None and not call.has_come(task_id):
+            call.number = number
             self._reject(call, task_id, failure)
-
-    def _reject(self, call: _Call, task_id: str, failure: Failure) -> None:
-        call.lost[failure.site], call.failures[failure.site] = f"rejected: {failure.what}", failure
-        self._supervisor.reject(task_id, failure.what)
 
     def on_site_gone(self, site: str, failure: Failure) -> None:
         """Nothing more will come from a site for now."""
         self._gone[site] = failure
         for call in self._calls.values():
-            if site in call.ids and not call.has(site):
-                call.lost.setdefault(site, f"gone: {failure.what}")
+            if site in call.ids and site not in call.results and site not in call.arrived:
+                call.lost.setdefault(site, f"{GONE}{failure.what}")
                 call.failures.setdefault(site, failure)
 
     def on_site_back(self, site: str) -> None:
         """A site that was gone answers again."""
         self._gone.pop(site, None)
         for call in self._calls.values():
-            if call.lost.get(site, "").startswith("gone: "):
+            if call.lost.get(site, "").startswith(GONE):
                 del call.lost[site]
                 call.failures.pop(site, None)
 
+    def _call_of(self, task_id: str) -> _Call | None:
+        return self._calls.get(task_id) or next((calls[task_id] for calls in self._left_open.values() if task_id in calls), None)
+
+    # --- filters ------------------------------------------------------------------------------------------------
+
+    def _admit_arrived(self, call: _Call) -> bool:
+        """Filter what was held, in site-name order; tells whether there was anything."""
+        waiting = sorted(call.arrived)
+        for site in waiting:
+            self._admit(call, site)
+        return bool(waiting)
+
+    def _admit(self, call: _Call, site: str, check: Callable[[Result], None] | None = None) -> None:
+        """Let a result through filters and checks into the call's results; or reject it."""
+        result = call.arrived.pop(site)
+        call.order.append(result.task_id)
+        try:
+            call.results[site] = self._admitted(call, result, check or call.check)
+        except (Panic, RunAborted):
+            raise
+        except Exception as exc:  # noqa: BLE001  # third-party filter or check
+            self._reject(call, result.task_id, Failure.of(exc, site=site))
+            self.context.events.result_rejected(result=result, reason=call.failures[site].what)
+
+    def _admitted(self, call: _Call, result: Result, check: Callable[[Result], None] | None) -> Result:
+        context = self._call_context(call, result.site, result.shared, "result")
+        self.context.events.result_received(result=result)
+        filtered = self._filters.result(call.task, result.shareable, context)
+        admitted = replace(result, shareable=filtered, shared=dict(context.shared.as_dict))
+        if check is not None:
+            with entered(context):
+                check(admitted)
+        self.context.events.result_accepted(result=admitted)
+        return admitted
+
+    def _reject(self, call: _Call, task_id: str, failure: Failure) -> None:
+        call.lost[failure.site], call.failures[failure.site] = f"rejected: {failure.what}", failure
+        self._supervisor.reject(task_id, failure.what)
+
+    def _late_calls(self, call: _Call) -> list[_Call]:
+        """Tasks of this name that earlier steps left open and that have an outcome now, in the journal's order."""
+        late = [one for one in self._calls.values() if not one.is_sent and one is not call and one.task.name == call.task.name]
+        return sorted((one for one in late if one.has_outcome), key=lambda one: one.number)
+
+    def _use_late(self, late: _Call, call: _Call) -> list[Result]:
+        """The result of such a task, used where `call` ends; none if it failed or is rejected."""
+        if late.arrived:
+            self._admit(late, late.site, call.check)
+        call.order += late.order
+        del self._calls[late.ids[late.site]]
+        return list(late.results.values())
+
     # --- one scatter --------------------------------------------------------------------------------------------
 
-    def _issue(self, task: Task, sites: tuple[str, ...], policy: str, check: Callable[[Result], None] | None) -> _Call:
+    def _issue(
+        self, task: Task, sites: tuple[str, ...], policy: str, check: Callable[[Result], None] | None, *, is_sent: bool = False
+    ) -> _Call:
         for site in set(sites) - set(self.sites):
             raise SiteNotInRun(f"wanted sites of the run, got {site!r}{did_you_mean(site, self.sites)}", where=f"task {task.name!r}")
         if self.context.step <= self._closed:
             self._open(self._closed + 1)
         ids = {site: self._task_id(task.name, site) for site in sites}
-        outgoing = [self._outgoing(task, site) for site in sites]
+        call = _Call(task, self.context.step, ids, check, is_sent, is_held=is_sent or self._filters.need_order(task.name))
+        outgoing = [self._outgoing(call, site) for site in sites]
         models, shared = tuple(model for model, _ in outgoing), tuple(values for _, values in outgoing)
-        call = _Call(task, ids, check)
         self._calls.update(dict.fromkeys(ids.values(), call))
+        ended, self._ended = tuple(self._ended), []
         step = (self.context.workflow, self.context.step)
-        self._supervisor.open_step(StepRequest(*step, task, tuple(ids.values()), sites, models, shared, policy))
+        call.before = self._supervisor.open_step(StepRequest(*step, task, tuple(ids.values()), sites, models, shared, policy, ended))
         for site in sites:
             self.context.events.after_task_sent(task=task, site=site)
         for site in self._gone.keys() & ids.keys():
@@ -217,76 +379,85 @@ class JobRun(Run):
         parts = (self.id, self.context.workflow, self.context.step, task, site, self._numbers[task, site], 1)
         return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
-    def _outgoing(self, task: Task, site: str) -> tuple[Shareable | None, Mapping[str, Any]]:
+    def _outgoing(self, call: _Call, site: str) -> tuple[Shareable | None, Mapping[str, Any]]:
         """What a site is sent: model and shared values, as the filters leave them."""
+        task = call.task
         self.context.events.before_task_sent(task=task, site=site)
         if task.model is None:
             return None, task.shared
-        context = self._call_context(task.name, site, task.shared, "data")
+        context = self._call_context(call, site, task.shared, "data")
         model = self._filters.task(task, task.model, context)
         return model, task.shared if context.shared.as_dict == task.shared else context.shared.as_dict
 
-    def _admit(self, call: _Call, result: Result) -> None:
-        """Filter and check a result; what refuses it decides what is known of its site."""
-        try:
-            call.results[result.site] = self._admitted(call, result)
-        except (Panic, RunAborted):
-            raise
-        except Exception as exc:  # noqa: BLE001  # a stranger's filter or check
-            self._reject(call, result.task_id, Failure.of(exc, site=result.site))
-            self.context.events.result_rejected(result=result, reason=call.failures[result.site].what)
-
-    def _admit_held(self, call: _Call) -> None:
-        """Filter what was held, in site-name order: a filter with a state does the same whatever the order of arrival."""
-        held, call.held = call.held, {}
-        for site in sorted(held):
-            self._admit(call, held[site])
-
-    def _admitted(self, call: _Call, result: Result) -> Result:
-        context = self._call_context(call.task.name, result.site, result.shared, "result")
-        self.context.events.result_received(result=result)
-        filtered = self._filters.result(call.task, result.shareable, context)
-        admitted = replace(result, shareable=filtered, shared=dict(context.shared.as_dict))
-        if call.check is not None:
-            with entered(context):
-                call.check(admitted)
-        self.context.events.result_accepted(result=admitted)
-        return admitted
-
-    def _call_context(self, task: str, site: str, shared: Mapping[str, Any], chain: str) -> Context:
+    def _call_context(self, call: _Call, site: str, shared: Mapping[str, Any], chain: str) -> Context:
         """The context of one pass through a chain of filters, with a seed of its own."""
-        seed = derive_seed(self.context.seed, self.context.workflow, self.context.step, task, site, chain)
-        return self.context.for_call(task=task, seed=seed, shared=shared)
+        seed = derive_seed(self.context.seed, self.context.workflow, call.step, call.task.name, site, chain)
+        return self.context.for_call(task=call.task.name, seed=seed, shared=shared)
 
     def _wait_for(self, call: _Call, policy: Policy) -> None:
+        """Wait until the policy is content. Results that were held are filtered when it is; a rejection asks it again."""
         grace_ends: float | None = None
         while True:
             self.context.abort.check()
             over = grace_ends is not None and self._supervisor.now() >= grace_ends
             decision = policy.decide_after_grace(call.responses()) if over else policy.decide(call.responses())
             if decision is Wait.DONE:
-                if not call.held:
+                if call.is_sent or not self._admit_arrived(call):
                     return
-                self._admit_held(call)
-                continue  # one may have been refused
+                continue
             if decision is Wait.FAIL:
+                self._end(call, [], is_failed=True)
                 raise self._policy_failed(call, policy)
             if decision is Wait.GRACE and grace_ends is None:
                 grace_ends = self._supervisor.now() + policy.grace_seconds
             self._supervisor.pump(None if grace_ends is None or over else max(0.0, grace_ends - self._supervisor.now()))
 
+    def _repeat(self, call: _Call, before: ScatterEnd, policy: Policy) -> list[_Call]:
+        """End a scatter with exactly the results that ended it before this process began; gives the late calls among them.
+
+        Raises:
+            PolicyFailed: it failed then.
+            RepeatDiffers: a result that was used then is rejected now.
+        """
+        wanted = {task_id: self._calls[task_id] for task_id in before.results}
+        while not all(one.has_come(task_id) for task_id, one in wanted.items()):
+            self.context.abort.check()
+            self._supervisor.pump(None)
+        lost, ids = dict(before.lost), {task_id: site for site, task_id in call.ids.items()}
+        own = [ids[task_id] for task_id in before.results if task_id in ids]
+        for site in own:
+            if site in call.arrived:
+                self._admit(call, site)
+        used = [site for site in own if site not in lost]
+        for site in set(used) - call.results.keys():
+            raise RepeatDiffers(f"a result was used, and is now {call.lost[site]}", where=f"{site}: task {call.task.name!r}")
+        call.results = {site: call.results[site] for site in used}
+        call.order, call.lost = [call.ids[site] for site in own], lost
+        if before.is_failed:
+            self._end(call, [], is_failed=True)
+            raise self._policy_failed(call, policy)
+        return [one for one in wanted.values() if one is not call]
+
     def _policy_failed(self, call: _Call, policy: Policy) -> Exception:
         """The first cause wins: one site's own failure is named with its code and line, not buried in the policy's."""
-        responses = call.responses()
-        return PolicyFailed(
-            call.task.name, policy.describe(), responses, first=next((call.failures[s] for s in sorted(call.failures)), None)
-        )
+        first = next((call.failures[site] for site in sorted(call.failures)), None)
+        return PolicyFailed(call.task.name, policy.describe(), call.responses(), first=first)
 
-    def _end(self, call: _Call) -> None:
+    def _end(self, call: _Call, late: Sequence[Result], *, is_failed: bool) -> None:
+        """The call is over: its results are used in this step, and what comes for it from now on is late."""
         for site, task_id in call.ids.items():
             self._calls.pop(task_id, None)
             if site in call.results:
                 self._used[task_id] = call.results[site]
+        self._used.update((result.task_id, result) for result in late)
+        if call.ids:
+            self._ended.append(ScatterEnd(list(call.ids.values()), list(call.order), sorted(call.lost.items()), is_failed))
+
+    def _leave_open(self, call: _Call) -> None:
+        """Sites that have not answered, or are gone, may still do so in a later step."""
+        for site, task_id in call.ids.items():
+            if site not in call.results and call.lost.get(site, GONE).startswith(GONE):
+                self._calls[task_id] = _Call(replace(call.task, model=None), call.step, {site: task_id}, is_held=True)
 
     def _open(self, step: int) -> None:
         self._forget_step()
@@ -301,6 +472,10 @@ class JobRun(Run):
 
     def _forget_step(self) -> None:
         self._numbers.clear()
-        self._calls.clear()  # what was sent and not waited for
         self._used.clear()
-        self._late.clear()
+        self._ended.clear()
+
+
+def _reopened(left: LeftOpen) -> tuple[str, _Call]:
+    task = Task(left.name, deadline_seconds=left.deadline_seconds)
+    return left.task_id, _Call(task, left.step, {left.site: left.task_id}, is_sent=left.how == "sent", is_held=True)

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..kernel.messages import StepMetrics
+import msgspec
+
+from ..kernel.messages import ScatterEnd, StepMetrics
 from ..kernel.shareable import Shareable
 from ..kernel.tasks import Task
 
@@ -24,6 +26,20 @@ class StepRequest:
     shared: tuple[Mapping[str, Any], ...]
     """What `ctx.shared` holds for each."""
     policy: str
+    ended: tuple[ScatterEnd, ...] = ()
+    """How those ended that were under way when the tasks before were sent, and are not any more."""
+
+
+class LeftOpen(msgspec.Struct, frozen=True):
+    """A task that a closed step left open: its result may be used by a later one."""
+
+    task_id: str
+    site: str
+    name: str
+    step: int
+    deadline_seconds: float | None
+    how: str
+    """"sent", or "late": by a scatter that ended without it."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +52,27 @@ class StepResult:
     parts: Shareable | None
     """The components' states as one COLLECTION."""
     used: tuple[str, ...]
-    late: tuple[str, ...]
+    """Ids of the tasks whose results it used, of this step or left open by earlier ones."""
+    still_open: Mapping[str, str]
+    """Task id → "sent" or "late", of those whose results a later step may use; all others of the step are over."""
     metrics: StepMetrics
 
 
 class Supervisor(Protocol):
     """What a run asks of the process above it."""
 
-    def open_step(self, request: StepRequest) -> None:
-        """Record the tasks and send them; results come to `JobRun.on_result`."""
+    def open_step(self, request: StepRequest) -> ScatterEnd | None:
+        """Record the tasks and send them; results come to `JobRun.on_result`.
+
+        Returns:
+            How they ended, if a process before this one went on behind their end in this very step: it is to be repeated exactly.
+        """
 
     def reject(self, task_id: str, reason: str) -> None:
         """Record that a result was refused."""
+
+    def drop(self, verdicts: Mapping[str, str]) -> None:
+        """Record that the results of open tasks are not wanted any more: task id → "missing" or "dropped"."""
 
     def commit(self, result: StepResult) -> Shareable | None:
         """Record the step; returns when it exists, with the state as it is now kept."""

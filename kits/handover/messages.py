@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from ...kernel.errors import Failure
-from ...kernel.messages import Codec, Message, Payload, StepMetrics
+from ...kernel.messages import Codec, Message, Payload, ScatterEnd, StepMetrics
+from ...workflows.supervision import LeftOpen
 from ..protocol.messages import Grew, TaskFor
 
 
@@ -16,12 +17,13 @@ class Start(Message, tag=70):
 
 
 class CommittedState(msgspec.Struct):
-    """What a workflow last committed: its step, and its state and the components' states, as files to read."""
+    """What a workflow last committed: its step, its state and the components' states as files to read, the tasks left open."""
 
     step: int
     has_state: bool = False
     paths: list[str] = []
     metas: list[bytes] = []
+    left_open: list[LeftOpen] = []
 
 
 class StartDocument(msgspec.Struct):
@@ -56,13 +58,17 @@ class OpenStep(Message, tag=72):
     payloads: list[Payload]
     deadline_seconds: float | None
     policy: str
+    ended: list[ScatterEnd] = []
+    """How those ended that were under way when the tasks before were sent, and are not any more."""
 
 
 class StepOpened(Message, tag=73):
-    """The tasks are recorded and on their way."""
+    """The tasks are recorded and on their way. Results that are here already were handed on before."""
 
     workflow: str
     step: int
+    before: ScatterEnd | None = None
+    """How these tasks ended for a job process that died: to be repeated exactly."""
 
 
 class ResultFor(Message, tag=74):
@@ -74,6 +80,8 @@ class ResultFor(Message, tag=74):
     failure: Failure | None = None
     state: Payload | None = None
     """Only from a site's job process: the site's new state."""
+    number: int = 0
+    """Only to a server's job process: the place among all results of the run, from 1."""
 
 
 class Kept(Message, tag=75):
@@ -97,8 +105,16 @@ class CommitStep(Message, tag=78):
     payloads: list[Payload]
     has_state: bool
     used: list[str]
-    late: list[str]
+    still_open: dict[str, str]
+    """Task id → "sent" or "late", of those whose results a later step may use."""
     metrics: StepMetrics
+
+
+class DropTasks(Message, tag=77):
+    """The results of open tasks are not wanted any more: their workflow has ended."""
+
+    verdicts: dict[str, str]
+    """Task id → "missing" (a step ended without it) or "dropped"."""
 
 
 class StepClosed(Message, tag=79):
@@ -149,8 +165,8 @@ class Checkpoint(Message, tag=85):
 
 
 JobMessage = (
-    Start | Ready | OpenStep | StepOpened | ResultFor | Kept | Reject | CommitStep | StepClosed | SiteGone | SiteBack | Abort | Finish
-    | Finished | Checkpoint | TaskFor | Grew
+    Start | Ready | OpenStep | StepOpened | ResultFor | Kept | Reject | DropTasks | CommitStep | StepClosed | SiteGone | SiteBack | Abort
+    | Finish | Finished | Checkpoint | TaskFor | Grew
 )  # fmt: skip
 """What may be said between the two."""
 

@@ -7,6 +7,7 @@ given a channel to send to and is handed what arrives, so that the simulator run
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from ...components.seeding import generators_lent, seed_generators
 from ...kernel.blobs import Blob
 from ...kernel.context import Context, RoleCalls, RunAborted, derive_seed, entered
 from ...kernel.errors import Failure, PayloadError
-from ...kernel.messages import Message, Payload
+from ...kernel.messages import Message, Payload, ScatterEnd
 from ...kernel.observers import Observers
 from ...kernel.packing import scratch
 from ...kernel.shareable import Shareable
@@ -121,7 +122,9 @@ class ServerJob:
     def _work(self, start: say.StartDocument) -> None:
         app = self._build(start)
         self._channel.send(say.Ready())
-        run = self._run = JobRun(self, self.context, start.sites, replace(app.filters, lend=generators_lent))
+        left_open = {name: committed.left_open for name, committed in start.committed.items()}
+        filters = replace(app.filters, lend=generators_lent)
+        run = self._run = JobRun(self, self.context, start.sites, filters, left_open)
         parts = stateful(app.instances)
         run.parts = lambda: component_states(parts)
         self.context.events.run_started(ctx=self.context)
@@ -134,6 +137,7 @@ class ServerJob:
             self.context.events.workflow_started(workflow=name)
             try:
                 workflow.run(run)
+                run.leave()
             finally:
                 self.context.events.workflow_ended(workflow=name)
 
@@ -151,28 +155,30 @@ class ServerJob:
 
     def _on_result(self, run: JobRun, message: say.ResultFor, body: bytes) -> None:
         if message.payload is None:
-            run.on_result(message.task_id, message.site, message.failure or _no_result(), {})
+            run.on_result(message.task_id, message.site, message.failure or _no_result(), {}, message.number)
             return
         try:
             shareable, shared = self._sender.receive(self.context.folder / "in", message.payload, body)
         except PayloadError as exc:  # what that site sent; it must not be the end of the others' run
-            run.on_unreadable(message.task_id, Failure.of(exc, site=message.site))
+            run.on_unreadable(message.task_id, Failure.of(exc, site=message.site), message.number)
         else:
-            run.on_result(message.task_id, message.site, shareable or _no_result(), shared)
+            run.on_result(message.task_id, message.site, shareable or _no_result(), shared, message.number)
 
     # --- what JobRun asks for -----------------------------------------------------------------------------------
 
-    def open_step(self, request: StepRequest) -> None:
+    def open_step(self, request: StepRequest) -> ScatterEnd | None:
         """See workflows.supervision.Supervisor."""
         payloads, index_of, parts = self._payloads(request)
         tasks = [
             (task_id, site, index_of[position]) for position, (task_id, site) in enumerate(zip(request.ids, request.sites, strict=True))
         ]
         message = say.OpenStep(
-            request.workflow, request.step, request.task.name, tasks, payloads, request.task.deadline_seconds, request.policy
-        )
-        self._ask(message, parts)
+            request.workflow, request.step, request.task.name, tasks, payloads, request.task.deadline_seconds, request.policy,
+            list(request.ended),
+        )  # fmt: skip
+        opened = self._ask(message, parts)
         self._sender.handed(model for model in request.models if model is not None)
+        return opened.before if isinstance(opened, say.StepOpened) else None
 
     def _payloads(self, request: StepRequest) -> tuple[list[Payload], list[int], list[bytes]]:
         """One payload for all sites that get the same model with the same values; the index of each task's."""
@@ -187,6 +193,10 @@ class ServerJob:
                 parts += body
         return payloads, [seen[id(model), id(shared)] for model, shared in zip(request.models, request.shared, strict=True)], parts
 
+    def drop(self, verdicts: Mapping[str, str]) -> None:
+        """See workflows.supervision.Supervisor."""
+        self._channel.send(say.DropTasks(dict(verdicts)))
+
     def reject(self, task_id: str, reason: str) -> None:
         """See workflows.supervision.Supervisor."""
         self._channel.send(say.Reject(task_id, reason))
@@ -196,19 +206,24 @@ class ServerJob:
         kept = [state for state in (result.state, result.parts) if state is not None]
         sent = [self._sender.payload(state, {}) for state in kept]
         payloads, parts = [payload for payload, _ in sent], [part for _, body in sent for part in body]
-        has_state = result.state is not None
-        message = say.CommitStep(result.workflow, result.step, payloads, has_state, list(result.used), list(result.late), result.metrics)
+        message = say.CommitStep(
+            result.workflow, result.step, payloads, result.state is not None, list(result.used), dict(result.still_open), result.metrics
+        )
         self._ask(message, parts)
         self._sender.handed(kept, only=True)
         return result.state
 
-    def _ask(self, message: Message, parts: list[bytes]) -> None:
-        """Send, and pump until the supervisor has recorded it."""
+    def _ask(self, message: Message, parts: list[bytes]) -> Message:
+        """Send, and pump until the supervisor has recorded it; its answer."""
         self._answer = None
         self._channel.send(message, *parts)
-        while self._answer is None:
+        while (answer := self._taken_answer()) is None:
             self.context.abort.check()
             self._mailbox.pump()
+        return answer
+
+    def _taken_answer(self) -> Message | None:
+        return self._answer
 
     def seed(self, seed: int) -> None:
         """See workflows.supervision.Supervisor."""

@@ -264,6 +264,8 @@ class RoundReport(msgspec.Struct, frozen=True):
     """Site → name → value."""
     own_metrics: Numbers
     """What the workflow itself reported of the step."""
+    open: list[str] = []
+    """Sites that were still at work on a task of it when it closed; their results may be used by a later one."""
 
 
 class JobReport(msgspec.Struct, frozen=True):

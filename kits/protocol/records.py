@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ...kernel.errors import Failure
-from ...kernel.messages import Message, Payload, StepMetrics
+from ...kernel.messages import Message, Payload, ScatterEnd, StepMetrics
 
 
 class Status(StrEnum):
@@ -82,6 +82,15 @@ class StepOpened(Record, tag=3):
     time_seconds: float
 
 
+class ScatterEnded(Record, tag=9):
+    """One of several scatters of a step has ended: after a death exactly these results end it again."""
+
+    previous: str
+    workflow: str
+    step: int
+    end: ScatterEnd
+
+
 class StepReopened(Record, tag=4):
     """The open step is to run again with a higher attempt."""
 
@@ -122,9 +131,17 @@ class StepClosed(Record, tag=7):
     metas: list[bytes]
     has_state: bool
     verdicts: list[tuple[str, str, str]]
-    """(task id, used | late | rejected | missing, reason)."""
+    """(task id, used | late | rejected | missing | open, reason): all tasks of the step, and those of earlier ones that are over now."""
     metrics: StepMetrics
     time_seconds: float
+
+
+class TasksDropped(Record, tag=10):
+    """A workflow has ended and left tasks open; no result of theirs is wanted any more."""
+
+    previous: str
+    verdicts: dict[str, str]
+    """Task id → missing | dropped."""
 
 
 class RunFinished(Record, tag=8):
@@ -157,7 +174,10 @@ class JobDeleted(Record, tag=21):
     """Who wanted it."""
 
 
-AnyRecord = RunStarted | StepOpened | StepReopened | ResultReceived | ResultRejected | StepClosed | RunFinished | JobChanged | JobDeleted
+AnyRecord = (
+    RunStarted | StepOpened | ScatterEnded | StepReopened | ResultReceived | ResultRejected | StepClosed | TasksDropped | RunFinished
+    | JobChanged | JobDeleted
+)  # fmt: skip
 
 encode_record = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(AnyRecord).decode

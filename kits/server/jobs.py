@@ -11,14 +11,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import msgspec
 import structlog
 
 from ...kernel.observers import Observers
 from ...kernel.plugins import plugins
-from ..protocol.answers import JobReport, RoundReport
+from ..protocol.answers import JobReport
 from ..protocol.records import Status
 from ..supervisor.tasks import Tasks
 from ..workspace.disk import Disk
@@ -29,7 +28,7 @@ from ..workspace.job_state import Job, JobTable
 from ..workspace.kit import ServerKit
 from ..workspace.manifest import FolderDiffers, Limits, manifest_of
 from .dispatch import Prepared
-from .report import job_report, read_report, tell_closed
+from .report import job_report, read_report
 from .run_program import ServerRunProgram
 
 log = structlog.get_logger()
@@ -65,7 +64,6 @@ class Jobs:
         self._runs = runs
         self._disk = disk or Disk()
         self._now = now
-        self._told: WeakKeyDictionary[ServerRunProgram, list[RoundReport]] = WeakKeyDictionary()
         self._writing: dict[str, asyncio.Future[None]] = {}
         """Jobs whose newest state is not durable yet; nobody is told of it before."""
         self._news = asyncio.Condition()
@@ -161,19 +159,17 @@ class Jobs:
         """What came out of a job, or how far it is."""
         path, program = self._workspace.run(job.id).report, self._runs.get(job.id)
         if program is not None:
-            rounds = self._told.setdefault(program, [])
-            tell_closed(program.run, rounds)
-            return job_report(job, program.run, self._now(), rounds)
+            return job_report(job, program.run, self._now())
         if path.exists():
             return msgspec.structs.replace(read_report(path), status=str(job.status), reason=job.reason)
-        return job_report(job, None, self._now(), [])
+        return job_report(job, None, self._now())
 
     async def next_report(self, job_id: str, seen: tuple[Any, ...]) -> JobReport:
         """The report of a job once it says more than (status, number of rounds, what it waits for), as far as those are given."""
 
         def is_news() -> bool:
             job, program = self.table.find(job_id), self._runs.get(job_id)
-            rounds = len(program.run.closed_steps if program is not None else self.report(job).rounds)
+            rounds = len(program.run.rounds if program is not None else self.report(job).rounds)
             return job_id not in self._writing and (str(job.status), rounds, job.waits_for)[: len(seen)] != seen
 
         async with self._news:

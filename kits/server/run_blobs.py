@@ -149,6 +149,7 @@ class RunBlobs:
         """A step is closed: let go what only steps before it used."""
         self._closed += 1
         needed = {payload.sha256 for state in run.committed.values() for payload in state.payloads}
+        needed |= {payload.sha256 for payload in run.payloads_in_use() if payload.has_blob}
         for sha256 in needed:
             self._last_used[sha256] = self._closed
         old = [sha256 for sha256, used in self._last_used.items() if used < self._closed - 1]
@@ -180,7 +181,7 @@ class RunBlobs:
 
     async def finish(self, run: RunState, folder: RunFolder) -> None:
         """The run is over: its last model gets a name in models/, all else goes."""
-        final = run.final_state()
+        final = run.final_state
         place = self.path(final) if final is not None else None
         for sha256 in list(self._last_used):
             self._drop(sha256)

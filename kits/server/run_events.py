@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...kernel.errors import Failure
-from ...kernel.messages import Message, Payload, StepMetrics
+from ...kernel.messages import Message, Payload, ScatterEnd, StepMetrics
 from ..handover.messages import Finish
 from ..protocol.messages import Offer
 from ..protocol.records import AnyRecord, OpenTask, ResultReceived, RunFinished
@@ -30,6 +31,8 @@ class StepAsked:
     policy: str
     tasks: tuple[OpenTask, ...]
     at: float
+    ended: tuple[ScatterEnd, ...] = ()
+    """How those ended that were under way before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class CommitAsked:
     metas: tuple[bytes, ...]
     has_state: bool
     used: tuple[str, ...]
-    late: tuple[str, ...]
+    still_open: Mapping[str, str]
     metrics: StepMetrics
     at: float
 
@@ -53,6 +56,13 @@ class RejectAsked:
 
     task_id: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropAsked:
+    """A workflow has ended: no result of its open tasks is wanted any more."""
+
+    verdicts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,7 @@ class ResultHere:
 class ReceiveFailed:
     """A result could not be fetched: the site offers it again when it is back; or, with a failure, it will never be had."""
 
+    site: str
     task_id: str
     failure: Failure | None
     at: float
@@ -162,8 +173,8 @@ class AbortAsked:
 
 
 Event = (
-    Begun | StepAsked | CommitAsked | RejectAsked | FinishSaid | Broken | JobDied | Offered | ResultHere | ReceiveFailed | SiteUp | SiteDown
-    | SiteStalled | SiteCannot | DeadlinePassed | AbortAsked
+    Begun | StepAsked | CommitAsked | RejectAsked | DropAsked | FinishSaid | Broken | JobDied | Offered | ResultHere | ReceiveFailed
+    | SiteUp | SiteDown | SiteStalled | SiteCannot | DeadlinePassed | AbortAsked
 )  # fmt: skip
 
 
@@ -203,9 +214,6 @@ class Receive:
 @dataclass(frozen=True, slots=True)
 class Release:
     """A step is closed: what only the step before it needed may go."""
-
-    workflow: str
-    step: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from ...kernel.errors import Failure, SundogError
 from ...kernel.messages import Message, Payload, split_body
 from ...kernel.operator_roles import LaunchSpec
 from ...transports.link.link import LinkClosed
+from ...workflows.supervision import LeftOpen
 from ..handover import messages as job
 from ..protocol.messages import Grew, Offer, RunEnded
 from ..protocol.records import OpenTask, RunFinished
@@ -35,6 +36,7 @@ from . import run_events as ev
 from .lateness import DeadlineOver, SiteSilent
 from .run_blobs import RunBlobs
 from .run_services import RunServices
+from .run_state import TaskState
 from .server_run import ServerRun
 
 log = structlog.get_logger()
@@ -138,12 +140,14 @@ class ServerRunProgram:
                 self.feed(
                     ev.CommitAsked(
                         message.workflow, message.step, tuple(message.payloads), tuple(metas), message.has_state,
-                        tuple(message.used), tuple(message.late), message.metrics, self._now(),
+                        tuple(message.used), message.still_open, message.metrics, self._now(),
                     ),
                     first,
                 )  # fmt: skip
             case job.Reject():
                 self.feed(ev.RejectAsked(message.task_id, message.reason))
+            case job.DropTasks():
+                self.feed(ev.DropAsked(message.verdicts))
             case job.Finish():
                 await self._services.settle(self.run.run)
                 self.faults = message.faults
@@ -166,7 +170,8 @@ class ServerRunProgram:
             tasks.append(OpenTask(task_id, site, message.name, payload, meta, seed, message.deadline_seconds))
             if message.deadline_seconds:
                 self._alarms.set(task_id, message.deadline_seconds, partial(self._deadline_over, task_id, site, message.deadline_seconds))
-        self.feed(ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), self._now()), first)
+        asked = ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), self._now(), tuple(message.ended))
+        self.feed(asked, first)
 
     def _deadline_over(self, task_id: str, site: str, seconds: float) -> None:
         failure = Failure.of(DeadlineOver(f"no result within {seconds:g} s"), site=site)
@@ -248,7 +253,7 @@ class ServerRunProgram:
             failure = own_failure(exc, action.site if isinstance(exc, SundogError) else "server")
             log.warning("result_not_received", run=self.run.run, site=action.site, error=failure.what, code=failure.code)
             is_lost_for_now = isinstance(exc, LinkClosed)
-            self.feed(ev.ReceiveFailed(action.offer.task_id, None if is_lost_for_now else failure, self._now()))
+            self.feed(ev.ReceiveFailed(action.site, action.offer.task_id, None if is_lost_for_now else failure, self._now()))
             return
         self.feed(ev.ResultHere(action.site, action.offer, action.meta, action.inline, self._now()), first)
 
@@ -273,7 +278,13 @@ class ServerRunProgram:
     def _start_document(self) -> job.StartDocument:
         self.folder.renew_out()
         committed = {
-            name: job.CommittedState(state.step, state.has_state, [str(self.blobs.path(p)) for p in state.payloads], list(state.metas))
+            name: job.CommittedState(
+                state.step,
+                state.has_state,
+                [str(self.blobs.path(p)) for p in state.payloads],
+                list(state.metas),
+                [_left_open(task) for task in self.run.left_open(name)],
+            )
             for name, state in self.run.committed.items()
         }
         return job.StartDocument(
@@ -292,3 +303,8 @@ class ServerRunProgram:
                 log.exception("run_not_tidied_up", run=self.run.run, reason=str(exc))
         self.ended.set()
         await self._tasks.close()
+
+
+def _left_open(task: TaskState) -> LeftOpen:
+    one = task.open
+    return LeftOpen(one.task_id, one.site, one.name, task.step, one.deadline_seconds, task.left_open)

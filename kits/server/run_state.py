@@ -1,4 +1,4 @@
-"""What the server knows of one run: the state that its records add up to.
+"""The state of one run at the server: what its records add up to.
 
 `apply` takes one record as true: a new one, or one read from the journal at a recovery. What is only true while this
 process lives (who is connected, who is lost) stands beside it and is forgotten with it.
@@ -6,13 +6,17 @@ process lives (who is connected, who is lost) stands beside it and is forgotten 
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from ...kernel.errors import Failure
-from ...kernel.messages import Payload
+from ...kernel.messages import Payload, ScatterEnd
+from ..protocol.answers import RoundReport
 from ..protocol.records import (
     AnyRecord,
     OpenTask,
@@ -20,9 +24,16 @@ from ..protocol.records import (
     ResultRejected,
     RunFinished,
     RunStarted,
+    ScatterEnded,
     StepClosed,
     StepOpened,
+    TasksDropped,
 )
+
+OPEN = "open"
+"""The verdict of a task that outlives its step; another one follows with a later step, or with the end of its workflow."""
+_WITHOUT = ("late", "missing", "rejected")
+"""Verdicts that leave a step without its site."""
 
 
 class Phase(Enum):
@@ -37,16 +48,64 @@ class Phase(Enum):
 
 @dataclass(slots=True)
 class TaskState:
-    """One task, from its record on; of a closed step no more than its verdict is kept, because there may be millions of them."""
+    """One task, from its record to its last verdict."""
 
     open: OpenTask
     workflow: str
     step: int
     received: ResultReceived | None = None
+    number: int = 0
+    """The place of its result among all results of the run, from 1."""
     rejected: str = ""
-    verdict: str = ""
-    reason: str = ""
+    left_open: str = ""
+    """Set when its step is closed and it is not over: "sent", or "late"."""
     receiving: bool = False
+
+
+class ClosedTasks:
+    """The verdicts of tasks that are over: 8 bytes each, since there may be millions, of which a few are asked for again.
+
+    Sorted arrays of numbers whose low bits are the verdict; an array is merged with the one before it when it has become as long.
+    """
+
+    _VERDICTS = ("used", "late", "rejected", "missing", "dropped")
+    _BITS = np.uint64(3)
+
+    def __init__(self) -> None:
+        self._sorted: list[npt.NDArray[np.uint64]] = []
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sorted))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClosedTasks) and self._all().tolist() == other._all().tolist()
+
+    __hash__ = None  # type: ignore[assignment]  # equal by content
+
+    def add(self, verdicts: Mapping[str, str]) -> None:
+        """Remember these: task id → verdict."""
+        codes = {verdict: np.uint64(code) for code, verdict in enumerate(self._VERDICTS)}
+        fresh = np.array([self._key(task_id) | codes[verdict] for task_id, verdict in verdicts.items()], np.uint64)
+        while self._sorted and len(self._sorted[-1]) <= len(fresh):
+            fresh = np.concatenate([self._sorted.pop(), fresh])
+        if len(fresh):
+            self._sorted.append(np.sort(fresh))
+
+    def find(self, task_id: str) -> str:
+        """Its verdict; empty if there never was such a task, or it is not over."""
+        key = self._key(task_id)
+        for numbers in self._sorted:
+            place = int(np.searchsorted(numbers, key))
+            if place < len(numbers) and numbers[place] >> self._BITS == key >> self._BITS:
+                return self._VERDICTS[int(numbers[place] - key)]
+        return ""
+
+    def _all(self) -> npt.NDArray[np.uint64]:
+        return np.sort(np.concatenate([np.empty(0, np.uint64), *self._sorted]))
+
+    def _key(self, task_id: str) -> np.uint64:
+        digest = hashlib.blake2b(task_id.encode(), digest_size=8).digest()
+        return np.uint64(int.from_bytes(digest, "big")) >> self._BITS << self._BITS
 
 
 @dataclass(frozen=True)
@@ -68,10 +127,21 @@ class RunState:
     term: int
     phase: Phase = Phase.STARTING
     tasks: dict[str, TaskState] = field(default_factory=dict)
+    """Tasks that are not over, by id: those of open steps, and those that closed ones left open."""
     open_steps: dict[tuple[str, int], list[TaskState]] = field(default_factory=dict)
     """The tasks of steps that are not closed."""
+    ended_scatters: dict[str, ScatterEnd] = field(default_factory=dict)
+    """First task id → how a scatter of an open step ended."""
+    results: int = 0
+    """How many results have been received."""
+    closed_tasks: ClosedTasks = field(default_factory=ClosedTasks)
     committed: dict[str, Committed] = field(default_factory=dict)
-    closed_steps: list[tuple[StepClosed, tuple[TaskState, ...]]] = field(default_factory=list)
+    rounds: list[RoundReport] = field(default_factory=list)
+    """The closed steps, as the job report has them."""
+    final_state: Payload | None = None
+    """The state that was committed last: the model of the run."""
+    left_out: set[str] = field(default_factory=set)
+    """Sites whose result was not used in some closed step."""
     opened_at: dict[tuple[str, int], float] = field(default_factory=dict)
     excluded: dict[str, Failure] = field(default_factory=dict)
     connected: set[str] = field(default_factory=set)
@@ -88,16 +158,34 @@ class RunState:
                 self.phase = Phase.RUNNING
             case StepOpened():
                 self._apply_opened(record)
+            case ScatterEnded():
+                self.ended_scatters[record.end.tasks[0]] = record.end
             case ResultReceived():
-                self.tasks[record.task_id].received = record
+                self.results += 1
+                task = self.tasks[record.task_id]
+                task.received, task.number = record, self.results
             case ResultRejected():
                 self.tasks[record.task_id].rejected = record.reason
             case StepClosed():
                 self._apply_closed(record)
+            case TasksDropped():
+                self._close(record.verdicts)
             case RunFinished():
                 self.ended, self.outcome, self.phase = record, record, Phase.ENDED
             case _:
                 pass
+
+    def left_open(self, workflow: str) -> list[TaskState]:
+        """The tasks that closed steps of a workflow left open, in the order in which they were sent."""
+        return [task for task in self.tasks.values() if task.left_open and task.workflow == workflow]
+
+    def payloads_in_use(self) -> Iterable[Payload]:
+        """Models and results of tasks that outlive their step: no close of a step lets them go."""
+        for task in self.tasks.values():
+            if task.left_open:
+                yield task.open.payload
+                if task.received is not None and task.received.payload is not None:
+                    yield task.received.payload
 
     def _apply_opened(self, record: StepOpened) -> None:
         step = (record.workflow, record.step)
@@ -107,26 +195,47 @@ class RunState:
         self.tasks.update((task.open.task_id, task) for task in fresh)
 
     def _apply_closed(self, record: StepClosed) -> None:
-        tasks = tuple(self.open_steps.pop((record.workflow, record.step), ()))
-        for task_id, verdict, reason in record.verdicts:
-            task = self.tasks[task_id]
-            task.verdict, task.reason, task.received = verdict, reason, None
-            task.open = msgspec.structs.replace(task.open, payload=Payload(0), meta=b"")
+        step = (record.workflow, record.step)
+        judged = [(self.tasks[task_id], verdict, reason) for task_id, verdict, reason in record.verdicts]
+        opened = self.opened_at.pop(step, record.time_seconds)
+        self.rounds.append(round_report(record, judged, opened))
+        for task in self.open_steps.pop(step, ()):
+            self.ended_scatters.pop(task.open.task_id, None)
+        for task, verdict, reason in judged:
+            if verdict == OPEN:
+                task.left_open = reason
+        self._close({task_id: verdict for task_id, verdict, _ in record.verdicts if verdict != OPEN})
+        self._apply_state(record)
+
+    def _apply_state(self, record: StepClosed) -> None:
         kept = Committed(record.step, tuple(record.payloads), tuple(record.metas), record.has_state)
         before = self.committed.get(record.workflow)
-        if before and not record.has_state and before.has_state:
+        if record.has_state:
+            self.final_state = record.payloads[0]
+        elif before and before.has_state:
             payloads, metas = (before.payloads[0], *record.payloads), (before.metas[0], *record.metas)
             kept = Committed(record.step, payloads, metas, has_state=True)
         self.committed[record.workflow] = kept
-        self.closed_steps.append((msgspec.structs.replace(record, metas=[]), tasks))
 
-    def missing_sites(self) -> list[str]:
-        """Sites whose result was not used in some closed step."""
-        return sorted({t.open.site for _, tasks in self.closed_steps for t in tasks if t.verdict != "used"})
+    def _close(self, verdicts: Mapping[str, str]) -> None:
+        for task_id, verdict in verdicts.items():
+            task = self.tasks.pop(task_id)
+            self.ended_scatters.pop(task_id, None)
+            if verdict in _WITHOUT:
+                self.left_out.add(task.open.site)
+        self.closed_tasks.add(verdicts)
 
-    def final_state(self) -> Payload | None:
-        """The state that was committed last: the model of the run."""
-        for record, _ in reversed(self.closed_steps):
-            if record.has_state:
-                return record.payloads[0]
-        return None
+
+def round_report(record: StepClosed, judged: Iterable[tuple[TaskState, str, str]], opened: float) -> RoundReport:
+    """One closed step. A site that was asked several times in it counts as used if any of its results was."""
+    by_verdict: dict[str, set[str]] = {"used": set(), "late": set(), "missing": set(), "rejected": set(), OPEN: set()}
+    reasons = {}
+    for task, verdict, reason in judged:
+        by_verdict[verdict].add(task.open.site)
+        if verdict == "rejected":
+            reasons[task.open.site] = reason
+    return RoundReport(
+        record.workflow, record.step, round(record.time_seconds - opened, 6), sorted(set().union(*by_verdict.values())),
+        sorted(by_verdict["used"]), sorted(by_verdict["late"]), sorted(by_verdict["missing"]), reasons,
+        record.metrics.sites, record.metrics.own, sorted(by_verdict[OPEN]),
+    )  # fmt: skip

@@ -6,15 +6,29 @@ it has then already applied them to its state.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 from ...kernel.errors import Failure, JobError
+from ...kernel.messages import ScatterEnd
 from ..handover import messages as job
 from ..protocol.messages import AbortRun, AbortTask, RunEnded, Stored, TaskFor, Unknown, Verdicts
-from ..protocol.records import AnyRecord, OpenTask, ResultReceived, ResultRejected, RunFinished, RunStarted, Status, StepClosed, StepOpened
+from ..protocol.records import (
+    AnyRecord,
+    OpenTask,
+    ResultReceived,
+    ResultRejected,
+    RunFinished,
+    RunStarted,
+    ScatterEnded,
+    Status,
+    StepClosed,
+    StepOpened,
+    TasksDropped,
+)
 from . import run_events as ev
 from .run_events import Action, EndRun, Launch, Receive, Release, Send, StopJob, Tell
-from .run_state import Committed, Phase, RunState, TaskState
+from .run_state import OPEN, Committed, Phase, RunState, TaskState
 
 MAX_DEATHS = 3
 """A job process that dies this often without a new record in between is not started again."""
@@ -31,6 +45,19 @@ class JobProcessDied(JobError):
     """
 
     code = "SD-4101"
+
+
+class TaskDiffers(JobError):
+    """A step that runs again after a death sends a task with another payload than the one that sites were sent.
+
+    Cause: a workflow, or a filter of the server, depends on something that is not the same again: the clock, a file, a random
+    generator that it seeds itself, or a state that it does not give in `state()`.
+
+    Cure: draw from `run.rng`, `ctx.rng`, `random`, `numpy.random` or torch without seeding them, and let components that keep
+    a state have `state()` and `restore()`.
+    """
+
+    code = "SD-4112"
 
 
 class ServerRun(RunState):
@@ -57,6 +84,8 @@ class ServerRun(RunState):
                 return self._commit_asked(event)
             case ev.RejectAsked():
                 return self._reject_asked(event)
+            case ev.DropAsked():
+                return self._drop_asked(event)
             case ev.FinishSaid():
                 return self._finish_said(event)
             case ev.Broken():
@@ -96,37 +125,55 @@ class ServerRun(RunState):
     def _step_asked(self, event: ev.StepAsked) -> ev.Decision:
         fresh = [t for t in event.tasks if t.task_id not in self.tasks]
         known = [self.tasks[t.task_id] for t in event.tasks if t.task_id in self.tasks]
-        records: list[AnyRecord] = [StepOpened("", event.workflow, event.step, event.policy, fresh, event.at)] if fresh else []
+        changed = next((t for t in event.tasks if t.task_id in self.tasks and not _is_same(t, self.tasks[t.task_id].open)), None)
+        if changed is not None:
+            what = f"task {changed.name!r} for {changed.site} carries another payload than before a process of the run died"
+            error = TaskDiffers(what, where=f"{event.workflow}, step {event.step}")
+            return self._broken(ev.Broken(Failure.of(error, site="server"), event.at))
+        records: list[AnyRecord] = [
+            ScatterEnded("", event.workflow, event.step, end) for end in event.ended if end.tasks[0] not in self.ended_scatters
+        ]
+        records += [StepOpened("", event.workflow, event.step, event.policy, fresh, event.at)] if fresh else []
         barred = [t for t in fresh if t.site in self.excluded]
-        records += [ResultReceived("", t.task_id, t.site, None, b"", self.excluded[t.site], event.at) for t in barred]
-        actions: list[Action] = [Tell(job.StepOpened(event.workflow, event.step))]
+        failures = [ResultReceived("", t.task_id, t.site, None, b"", self.excluded[t.site], event.at) for t in barred]
+        before = self.ended_scatters.get(event.tasks[0].task_id) if event.tasks else None
+        actions: list[Action] = [Tell(_result_for(failure, self.results + number)) for number, failure in enumerate(failures, 1)]
+        actions += [self._hand_on(task, task.received) for task in known if task.received is not None and _counts_again(task, before)]
+        actions += [Tell(job.StepOpened(event.workflow, event.step, before))]
         actions += [self._send_task(t, event.workflow, event.step) for t in fresh if t.site in self.connected and t not in barred]
-        actions += [self._hand_on(t.received) for t in known if t.received is not None]
-        actions += [Tell(_result_for(record)) for record in records if isinstance(record, ResultReceived)]
-        return records, actions
+        return [*records, *failures], actions
 
     def _commit_asked(self, event: ev.CommitAsked) -> ev.Decision:
         told = Tell(job.StepClosed(event.workflow, event.step))
         if self.committed.get(event.workflow, Committed(-1)).step >= event.step:
             return [], [told]
-        tasks = self.open_steps.get((event.workflow, event.step), [])
+        tasks = [
+            *self.open_steps.get((event.workflow, event.step), ()),
+            *(task for task in self.left_open(event.workflow) if task.open.task_id not in event.still_open),
+        ]
         verdicts = [(t.open.task_id, *self._verdict(t, event)) for t in tasks]
         closed = StepClosed(
             "", event.workflow, event.step, list(event.payloads), list(event.metas), event.has_state, verdicts, event.metrics, event.at
         )
+        return [closed], [told, *self._tell_verdicts(zip(tasks, verdicts, strict=True)), Release()]
+
+    def _tell_verdicts(self, judged: Iterable[tuple[TaskState, tuple[str, str, str]]]) -> list[Action]:
+        """What the sites hear of tasks that are over."""
         of_site: dict[str, list[tuple[str, str, str]]] = {}
-        for verdict, task in zip(verdicts, tasks, strict=True):
-            of_site.setdefault(task.open.site, []).append(verdict)
-        actions: list[Action] = [told]
+        for task, verdict in judged:
+            if verdict[1] != OPEN:
+                of_site.setdefault(task.open.site, []).append(verdict)
+        actions: list[Action] = []
         for site in sorted(of_site.keys() & self.connected):
             mine = of_site[site]
             answered = [v for v in mine if v[1] != "missing"]
             actions += [Send(site, Verdicts(self.term, self.run, answered))] if answered else []
             actions += [Send(site, AbortTask(self.run, v[0], STEP_CLOSED)) for v in mine if v[1] == "missing"]
-        actions.append(Release(event.workflow, event.step))
-        return [closed], actions
+        return actions
 
     def _verdict(self, task: TaskState, event: ev.CommitAsked) -> tuple[str, str]:
+        if task.open.task_id in event.still_open:
+            return OPEN, event.still_open[task.open.task_id]
         if task.rejected:
             return "rejected", task.rejected
         if task.open.task_id in event.used:
@@ -137,19 +184,26 @@ class ServerRun(RunState):
             return "rejected", f"failed: {task.received.failure}"
         return "late", ""
 
+    def _drop_asked(self, event: ev.DropAsked) -> ev.Decision:
+        verdicts = {task_id: verdict for task_id, verdict in event.verdicts.items() if task_id in self.tasks}
+        if not verdicts:
+            return [], []
+        told = {task_id: "late" if self.tasks[task_id].received is not None else "missing" for task_id in verdicts}
+        judged = [(self.tasks[task_id], (task_id, verdict, "")) for task_id, verdict in told.items()]
+        return [TasksDropped("", verdicts)], self._tell_verdicts(judged)
+
     def _reject_asked(self, event: ev.RejectAsked) -> ev.Decision:
         task = self.tasks.get(event.task_id)
-        if task is None or task.rejected or task.verdict:
+        if task is None or task.rejected:
             return [], []
         return [ResultRejected("", event.task_id, task.open.site, event.reason)], []
 
     def _offered(self, event: ev.Offered) -> ev.Decision:
         offer, task = event.offer, self.tasks.get(event.offer.task_id)
+        if task is None and self.closed_tasks.find(offer.task_id):
+            return [], [self._late(event.site, offer.task_id)]
         if task is None or task.open.site != event.site:
             return [], [Send(event.site, Unknown(self.run, offer.task_id))]
-        if task.verdict:
-            verdict = "late" if task.verdict == "missing" else task.verdict
-            return [], [Send(event.site, Verdicts(self.term, self.run, [(offer.task_id, verdict, task.reason)]))]
         if task.received is not None:
             return [], [Send(event.site, Stored(self.run, offer.task_id))]
         if task.receiving:
@@ -157,26 +211,32 @@ class ServerRun(RunState):
         task.receiving = True
         return [], [Receive(event.site, offer, event.meta, event.inline)]
 
+    def _late(self, site: str, task_id: str) -> Send:
+        """What a site hears of a result that comes when its task is over."""
+        verdict = self.closed_tasks.find(task_id)
+        said = verdict if verdict in ("used", "rejected") else "late"
+        return Send(site, Verdicts(self.term, self.run, [(task_id, said, "" if said == "used" else STEP_CLOSED)]))
+
     def _result_here(self, event: ev.ResultHere) -> ev.Decision:
-        task = self.tasks[event.offer.task_id]
+        offer, task = event.offer, self.tasks.get(event.offer.task_id)
+        if task is None:
+            return [], [self._late(event.site, offer.task_id)]
         task.receiving = False
         if task.received is not None:
             return [], []
-        if task.verdict:
-            return [], [Send(event.site, Verdicts(self.term, self.run, [(event.offer.task_id, "late", STEP_CLOSED)]))]
-        offer = event.offer
         received = ResultReceived("", offer.task_id, event.site, offer.payload, event.meta, offer.failure, event.at)
-        return [received], [Send(event.site, Stored(self.run, offer.task_id)), self._hand_on(received, event.inline)]
+        handed = Tell(_result_for(received, self.results + 1), received, event.inline)
+        return [received], [Send(event.site, Stored(self.run, offer.task_id)), handed]
 
     def _receive_failed(self, event: ev.ReceiveFailed) -> ev.Decision:
-        task = self.tasks[event.task_id]
+        task = self.tasks.get(event.task_id)
+        if task is None:
+            return [], [self._late(event.site, event.task_id)]
         task.receiving = False
-        if task.verdict:
-            return [], [Send(task.open.site, Verdicts(self.term, self.run, [(event.task_id, "late", STEP_CLOSED)]))]
         if event.failure is None or task.received is not None:
             return [], []
         received = ResultReceived("", event.task_id, task.open.site, None, b"", event.failure, event.at)
-        return [received], [Send(task.open.site, Stored(self.run, event.task_id)), Tell(_result_for(received))]
+        return [received], [Send(task.open.site, Stored(self.run, event.task_id)), Tell(_result_for(received, self.results + 1))]
 
     # --- sites --------------------------------------------------------------------------------------------------
 
@@ -209,14 +269,15 @@ class ServerRun(RunState):
         failure = self.excluded.setdefault(event.site, event.failure)
         mine = self._open_tasks(event.site)
         records = [ResultReceived("", t.open.task_id, event.site, None, b"", failure, event.at) for t in mine]
-        return list(records), [Tell(_result_for(record)) for record in records]
+        return list(records), [Tell(_result_for(record, self.results + number)) for number, record in enumerate(records, 1)]
 
     def _deadline_passed(self, event: ev.DeadlinePassed) -> ev.Decision:
         task = self.tasks.get(event.task_id)
-        if task is None or task.received is not None or task.verdict:
+        if task is None or task.received is not None:
             return [], []
         received = ResultReceived("", event.task_id, task.open.site, None, b"", event.failure, event.at)
-        return [received], [Send(task.open.site, AbortTask(self.run, event.task_id, event.failure.what)), Tell(_result_for(received))]
+        told = Tell(_result_for(received, self.results + 1))
+        return [received], [Send(task.open.site, AbortTask(self.run, event.task_id, event.failure.what)), told]
 
     # --- the job process and the end ----------------------------------------------------------------------------
 
@@ -227,7 +288,7 @@ class ServerRun(RunState):
         elif said.failure is not None:
             told = self._settle(Status.EXECUTION_EXCEPTION, said.failure, str(said.failure), event.at)
         else:
-            missing = self.missing_sites()
+            missing = sorted(self.left_out)
             status = Status.DEGRADED if missing else Status.COMPLETED
             told = self._settle(status, None, f"without {', '.join(missing)} in some steps" if missing else "", event.at)
         return [], [*told, Tell(job.Finished()), StopJob("", grace_seconds=5.0)]
@@ -253,7 +314,8 @@ class ServerRun(RunState):
     def _job_died(self, event: ev.JobDied) -> ev.Decision:
         self.deaths += 1
         if self.outcome is None and self.deaths < MAX_DEATHS:
-            return [], [Launch(), *(Tell(job.SiteGone(site, failure)) for site, failure in self.gone.items())]
+            gone = [Tell(job.SiteGone(site, failure)) for site, failure in self.gone.items()]
+            return [], [Launch(), *gone, *self._results_of_open_tasks()]
         told: list[Action] = []
         if self.outcome is None:
             what = f"the server's job process ended {self.deaths} times without progress: {event.how or 'exit without a result'}"
@@ -268,15 +330,32 @@ class ServerRun(RunState):
 
     def _open_tasks(self, site: str) -> list[TaskState]:
         """What a site still owes."""
-        return [t for tasks in self.open_steps.values() for t in tasks if t.open.site == site and t.received is None]
+        return [task for task in self.tasks.values() if task.open.site == site and task.received is None]
+
+    def _results_of_open_tasks(self) -> list[Action]:
+        """What a new job process has to know of tasks that closed steps left open, in the order in which the results came."""
+        answered = [task for task in self.tasks.values() if task.left_open and task.received is not None]
+        return [self._hand_on(task, task.received) for task in sorted(answered, key=lambda task: task.number) if task.received]
 
     def _send_task(self, task: OpenTask, workflow: str, step: int) -> Send:
         body = TaskFor(self.run, task.task_id, task.name, workflow, step, task.site, task.seed, task.deadline_seconds, task.payload)
         return Send(task.site, body, task)
 
-    def _hand_on(self, received: ResultReceived, inline: bytes | None = None) -> Tell:
-        return Tell(_result_for(received), received, inline)
+    def _hand_on(self, task: TaskState, received: ResultReceived) -> Tell:
+        return Tell(_result_for(received, task.number), received)
 
 
-def _result_for(received: ResultReceived) -> job.ResultFor:
-    return job.ResultFor(received.task_id, received.site, received.payload, received.failure)
+def _result_for(received: ResultReceived, number: int) -> job.ResultFor:
+    return job.ResultFor(received.task_id, received.site, received.payload, received.failure, number=number)
+
+
+def _is_same(asked: OpenTask, recorded: OpenTask) -> bool:
+    """Whether a task that is asked for again carries what it did: where its file was handed over does not matter."""
+    return (asked.payload.sha256, asked.meta) == (recorded.payload.sha256, recorded.meta)
+
+
+def _counts_again(task: TaskState, before: ScatterEnd | None) -> bool:
+    """Whether a job process that repeats a step is handed a result: of a scatter that had ended, only what it had then."""
+    if before is None or task.open.task_id in before.results:
+        return True
+    return task.received is not None and task.received.failure is not None and task.open.site in dict(before.lost)

@@ -11,6 +11,7 @@ from sundog.components.seeding import seed_generators
 from sundog.kernel.context import Context, ObserverHooks, RoleCalls, entered
 from sundog.kernel.errors import Failure
 from sundog.kernel.hookspecs import observe
+from sundog.kernel.messages import ScatterEnd
 from sundog.kernel.observers import Observers
 from sundog.kernel.roles import Executor, Workflow
 from sundog.kernel.shareable import Shareable
@@ -59,6 +60,7 @@ class Federation:
         self.closed: list[StepResult] = []
         self.requests: list[StepRequest] = []
         self.rejected: list[str] = []
+        self.dropped: dict[str, str] = {}
         self.lines: list[str] = []
         self.states: dict[str, Shareable | None] = {}
         self.clock = 0.0
@@ -80,13 +82,15 @@ class Federation:
                 done = [result for result in self.closed if result.workflow == f"w{number}"]
                 self.job_run.enter(f"w{number}", done[-1].step if done else -1, done[-1].state if done else None)
                 workflow.run(self.job_run)
+                self.job_run.leave()
         assert observers.faults == []
 
-    def open_step(self, request: StepRequest) -> None:
+    def open_step(self, request: StepRequest) -> ScatterEnd | None:
         self.requests.append(request)
         tasks = zip(request.ids, request.sites, request.models, strict=True)
         issued = [(task_id, site, replace(request.task, model=model, step=request.step)) for task_id, site, model in tasks]
         self._waiting += sorted(issued, key=lambda task: self.order.index(task[1]) if self.order else 0)
+        return None
 
     def seed(self, seed: int) -> None:
         seed_generators(seed)
@@ -112,6 +116,9 @@ class Federation:
             raise Killed
         self.closed.append(result)
         return result.state
+
+    def drop(self, verdicts: Mapping[str, str]) -> None:
+        self.dropped.update(verdicts)
 
     def reject(self, task_id: str, reason: str) -> None:
         self.rejected.append(reason)

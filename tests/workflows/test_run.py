@@ -7,6 +7,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,15 @@ import torch
 from sundog.components.seeding import generators_lent, seed_generators
 from sundog.kernel.context import Context, Panic, RunAborted
 from sundog.kernel.errors import Failure, RemoteError
+from sundog.kernel.messages import ScatterEnd
 from sundog.kernel.observers import Observers
 from sundog.kernel.roles import Filter
 from sundog.kernel.shareable import Kind, Shareable
 from sundog.kernel.tasks import Result, Task
 from sundog.workflows.filtering import Filters
 from sundog.workflows.policy import PolicyFailed, SitesPolicy
-from sundog.workflows.run import JobRun, SiteNotInRun
-from sundog.workflows.supervision import StepRequest, StepResult
+from sundog.workflows.run import JobRun, RepeatDiffers, SiteNotInRun
+from sundog.workflows.supervision import LeftOpen, StepRequest, StepResult
 
 MODEL = Shareable(Kind.WEIGHTS, {"w": np.zeros(2)})
 SITES = ("a", "b", "c")
@@ -44,9 +46,20 @@ class Desk:
     rejected: list[tuple[str, str]] = field(default_factory=list)
     waits: list[float | None] = field(default_factory=list)
     clock: float = 100.0
+    dropped: dict[str, str] = field(default_factory=dict)
+    ended: dict[int, ScatterEnd] = field(default_factory=dict)
+    """Number of the request → how its tasks ended for a process before."""
+    known: dict[int, list[Callable[[], object]]] = field(default_factory=dict)
+    """Number of the request → what arrives before it is answered."""
 
-    def open_step(self, request: StepRequest) -> None:
+    def open_step(self, request: StepRequest) -> ScatterEnd | None:
         self.requests.append(request)
+        for act in self.known.pop(len(self.requests) - 1, ()):
+            act()
+        return self.ended.get(len(self.requests) - 1)
+
+    def drop(self, verdicts: Mapping[str, str]) -> None:
+        self.dropped.update(verdicts)
 
     def reject(self, task_id: str, reason: str) -> None:
         self.rejected.append((task_id, reason))
@@ -289,7 +302,7 @@ def test_a_site_that_is_gone_before_the_step_begins_is_not_waited_for() -> None:
         federation.scatter()
 
 
-def test_a_late_result_is_counted_and_not_given() -> None:
+def test_a_late_result_is_not_used() -> None:
     federation = Federation()
     federation.will_answer("a")
     federation.scatter(policy=SitesPolicy(1, grace_seconds=0))
@@ -299,7 +312,7 @@ def test_a_late_result_is_counted_and_not_given() -> None:
     federation.run.commit()
 
     (result,) = federation.desk.closed
-    assert (result.used, result.late) == (federation.desk.requests[0].ids[:1], (late,))
+    assert (result.used, result.still_open) == (federation.desk.requests[0].ids[:1], {})
 
 
 def test_an_abort_ends_the_waiting() -> None:
@@ -335,14 +348,220 @@ def test_waiting_for_a_site_that_fails_says_so() -> None:
         federation.run.wait(task_id)
 
 
-def test_what_was_sent_in_a_step_ends_with_it() -> None:
-    """Its verdict is given then: whoever waited for it would wait for ever."""
+def test_a_task_that_is_not_waited_for_stays_open_over_commits_until_it_is() -> None:
+    federation = Federation()
+    task_id = federation.run.send(Task("train", MODEL), "b")
+    federation.run.commit()
+    assert federation.desk.closed[0].still_open == {task_id: "sent"}
+    assert [(task.id, task.site, task.step) for task in federation.run.open_tasks] == [(task_id, "b", 0)]
+    next(iter(federation.run.steps(2)))
+
+    federation.run.on_result(task_id, "b", weights(3), {}, 1)
+    result = federation.run.wait(task_id)
+    federation.run.commit()
+
+    assert (result.site, result.step, result.shareable) == ("b", 0, weights(3))
+    assert (federation.desk.closed[1].used, federation.desk.closed[1].still_open) == ((task_id,), {})
+    with pytest.raises(ValueError, match="wanted a task that was sent"):
+        federation.run.wait(task_id)
+
+
+def test_the_next_result_is_that_which_the_journal_has_first() -> None:
+    federation = Federation()
+    first, second = (federation.run.send(Task("train", MODEL), site) for site in ("a", "b"))
+    federation.run.on_result(second, "b", weights(2), {}, 8)
+    federation.run.on_result(first, "a", weights(1), {}, 5)
+
+    assert [federation.run.next_result().site for _ in range(2)] == ["a", "b"]
+    assert federation.run.open_tasks == ()
+    with pytest.raises(ValueError, match="wanted at least one task"):
+        federation.run.next_result()
+
+
+def test_a_failure_is_a_next_result_too_and_names_its_site() -> None:
+    federation = Federation()
+    failed = federation.run.send(Task("train", MODEL), "b")
+    federation.run.send(Task("train", MODEL), "a")
+    federation.will(lambda: federation.run.on_result(failed, "b", BOOM, {}, 1))
+
+    with pytest.raises(PolicyFailed, match="boom") as caught:
+        federation.run.next_result()
+
+    assert caught.value.responses.invited == ("b",)
+    assert [task.site for task in federation.run.open_tasks] == ["a"]
+
+
+def test_when_every_site_with_an_open_task_is_gone_the_next_result_is_waited_for_no_longer_than_the_grace() -> None:
+    federation = Federation()
+    federation.run.send(Task("train", MODEL), "b")
+    federation.run.on_site_gone("b", Failure("SD-4105", "silent", site="b"))
+
+    with pytest.raises(PolicyFailed, match="b gone: silent"):
+        federation.run.next_result()
+
+    assert federation.desk.clock == 160
+
+
+def test_a_process_that_goes_on_has_the_tasks_that_were_left_open_and_their_results_in_order() -> None:
+    left = [LeftOpen("t-b", "b", "train", 3, None, "sent"), LeftOpen("t-a", "a", "train", 4, 5.0, "sent")]
+    desk = Desk()
+    run = JobRun(desk, Context(run_id="r", site="server"), SITES, Filters(), {"w": left})
+    run.on_result("t-a", "a", weights(1), {}, 2)  # before the workflow is entered
+    run.on_result("t-b", "b", weights(2), {}, 1)
+
+    run.enter("w", 4, None)
+
+    assert [(task.id, task.step, task.deadline_seconds) for task in run.open_tasks] == [("t-b", 3, None), ("t-a", 4, 5.0)]
+    assert [run.next_result().task_id for _ in SITES[:2]] == ["t-b", "t-a"]
+
+
+def test_when_a_workflow_has_ended_its_open_tasks_are_dropped() -> None:
     federation = Federation()
     task_id = federation.run.send(Task("train", MODEL), "b")
     federation.run.commit()
 
-    with pytest.raises(ValueError, match="wanted a task of the step that is open"):
-        federation.run.wait(task_id)
+    federation.run.leave()
+
+    assert federation.desk.dropped == {task_id: "dropped"}
+    assert federation.run.open_tasks == ()
+
+
+# --- late results ---
+
+EAGER = SitesPolicy(1, grace_seconds=0, late="next_step")
+
+
+def test_a_result_that_comes_too_late_is_used_in_the_next_step_behind_its_own_results() -> None:
+    federation = Federation()
+    for step in federation.run.steps(2):
+        federation.will_answer("a", weights(step))
+        results = federation.scatter(policy=EAGER)
+        federation.run.commit()
+        if step == 0:
+            late = federation.desk.requests[0].ids[1]
+            federation.run.on_result(late, "b", weights(7), {}, 3)
+
+    first, second = federation.desk.closed
+    assert first.still_open == dict.fromkeys(federation.desk.requests[0].ids[1:], "late")
+    assert [(result.site, result.step) for result in results] == [("a", 1), ("b", 0)]
+    assert second.used == (federation.desk.requests[1].ids[0], late)
+    assert late not in second.still_open
+
+
+def test_late_results_come_in_the_order_of_the_journal_and_rejected_ones_are_left_out() -> None:
+    federation = Federation()
+    federation.will_answer("a")
+    federation.scatter(policy=EAGER)
+    federation.run.commit()
+    ids = federation.desk.requests[0].ids
+    federation.run.on_result(ids[2], "c", weights(3), {}, 4)
+    federation.run.on_result(ids[1], "b", weights(2), {}, 5)
+    federation.will_answer("a")
+
+    def check(result: Result) -> None:
+        if result.site == "b":
+            raise ValueError("not b")
+
+    assert [result.site for result in federation.scatter(policy=EAGER, check=check)] == ["a", "c"]
+    assert federation.desk.rejected == [(ids[1], "ValueError: not b")]
+
+
+def test_a_late_task_that_nobody_answered_is_missing_when_the_workflow_ends() -> None:
+    federation = Federation()
+    federation.will_answer("a")
+    federation.scatter(policy=EAGER)
+    federation.run.commit()
+
+    federation.run.leave()
+
+    assert federation.desk.dropped == dict.fromkeys(federation.desk.requests[0].ids[1:], "missing")
+
+
+# --- repeated after a death ---
+
+
+def ended_as(number: int, results: list[int], lost: dict[str, str] | None = None, *, is_failed: bool = False) -> Federation:
+    """A run whose first scatter had ended with the results at these places of its sites."""
+    federation, ids = Federation(), []
+    for site in SITES:
+        federation.run._numbers["train", site] += 1
+        ids.append(called("r", "w", 0, "train", site, 1, 1))
+    federation.run._numbers.clear()
+    end = ScatterEnd(ids, [ids[place] for place in results], sorted((lost or {}).items()), is_failed)
+    federation.desk.ended[number] = end
+    federation.desk.known[number] = [
+        partial(federation.run.on_result, task_id, site, weights(1), {}) for task_id, site in zip(ids, SITES, strict=True)
+    ]
+    return federation
+
+
+def test_a_repeated_scatter_ends_with_the_results_that_ended_it_whatever_else_is_here() -> None:
+    federation = ended_as(0, [1])
+
+    assert [result.site for result in federation.scatter()] == ["b"]
+
+
+def test_a_repeated_scatter_waits_for_what_it_had() -> None:
+    federation = ended_as(0, [0, 2])
+    arrivals = federation.desk.known.pop(0)
+    for arrival in reversed(arrivals):
+        federation.will(arrival)
+
+    assert [result.site for result in federation.scatter(policy=SitesPolicy(1, grace_seconds=0))] == ["a", "c"]
+
+
+def test_a_repeated_scatter_that_failed_fails_again_although_the_sites_are_back() -> None:
+    federation = ended_as(0, [0, 2], {"b": "gone: silent"}, is_failed=True)
+
+    with pytest.raises(PolicyFailed, match="b gone: silent"):
+        federation.scatter()
+
+
+def test_how_a_scatter_ended_is_said_with_the_next_tasks_and_not_again() -> None:
+    federation = Federation()
+    for site in ("b", "a", "c"):
+        federation.will_answer(site, BOOM if site == "b" else None)
+    federation.scatter(policy=SitesPolicy(2, grace_seconds=0))
+    federation.run.send(Task("train", MODEL), "a")
+    federation.run.send(Task("train", MODEL), "b")
+
+    first, second, third = federation.desk.requests
+    (end,) = second.ended
+    assert (end.tasks, end.results) == (list(first.ids), [first.ids[0], first.ids[2]])
+    assert [site for site, _ in end.lost] == ["b"]
+    assert (first.ended, third.ended) == ((), ())
+
+
+def test_a_result_that_was_used_and_is_rejected_now_is_an_error_with_a_code() -> None:
+    federation = ended_as(0, [0, 1, 2])
+
+    def check(result: Result) -> None:
+        if result.site == "b":
+            raise ValueError("not this time")
+
+    with pytest.raises(RepeatDiffers, match="not this time"):
+        federation.scatter(check=check)
+
+
+def test_a_filter_with_a_state_sees_results_in_site_name_order_whatever_came_first() -> None:
+    seen: list[float] = []
+
+    class Summing(Filter):
+        def process(self, shareable: Shareable, ctx: Context) -> Shareable:
+            seen.append(float(shareable.tensors["w"][0]))
+            return shareable
+
+        def state(self) -> Shareable | None:
+            return None
+
+        def restore(self, state: Shareable) -> None: ...
+
+    federation = Federation(Filters(results={"train": [Summing()]}))
+    for number, site in ((3, "c"), (1, "a"), (2, "b")):
+        federation.will_answer(site, weights(number))
+
+    assert len(federation.scatter()) == 3
+    assert seen == [1, 2, 3]
 
 
 def test_a_site_that_has_no_part_in_the_run_is_not_waited_for_ever() -> None:

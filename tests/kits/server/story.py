@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sundog.kernel.errors import Failure
-from sundog.kernel.messages import Message, Payload, StepMetrics
+from sundog.kernel.messages import Message, Payload, ScatterEnd, StepMetrics
 from sundog.kits.handover.messages import Finish
 from sundog.kits.protocol.messages import Offer
 from sundog.kits.protocol.records import AnyRecord, OpenTask
@@ -56,8 +56,10 @@ class Story:
         self.on(ev.Begun(7, self.at))
         return self
 
-    def step(self, step: int = 0, *, sites: tuple[str, ...] = SITES, name: str = "train") -> list[AnyRecord]:
-        return self.on(ev.StepAsked(WORKFLOW, step, "all", tuple(open_task(site, step, name) for site in sites), self.at))
+    def step(
+        self, step: int = 0, *, sites: tuple[str, ...] = SITES, name: str = "train", ended: tuple[ScatterEnd, ...] = ()
+    ) -> list[AnyRecord]:
+        return self.on(ev.StepAsked(WORKFLOW, step, "all", tuple(open_task(site, step, name) for site in sites), self.at, ended))
 
     def offer(self, site: str, step: int = 0, failure: Failure | None = None, *, task_id: str = "") -> list[AnyRecord]:
         return self.on(ev.Offered(site, self._offer(site, step, failure, task_id), b"m", None))
@@ -70,12 +72,22 @@ class Story:
         self.offer(site, step, failure)
         return self.arrive(site, step, failure)
 
-    def commit(self, step: int = 0, *, used: tuple[str, ...] = SITES, state: Payload | None = STATE, parts: int = 0) -> list[AnyRecord]:
+    def commit(  # what a story may say of it
+        self,
+        step: int = 0,
+        *,
+        used: tuple[str, ...] = SITES,
+        state: Payload | None = STATE,
+        parts: int = 0,
+        still_open: dict[str, str] | None = None,
+        late: tuple[str, ...] = (),
+    ) -> list[AnyRecord]:
+        """`late`: ids of earlier tasks whose results it used."""
         payloads = [*([state] if state else []), *(Payload(1, f"{step}{number}".rjust(64, "0"), 5) for number in range(parts))]
-        ids = tuple(open_task(site, step).task_id for site in used)
+        ids = (*(open_task(site, step).task_id for site in used), *late)
         metas = tuple(b"x" for _ in payloads)
         metrics = StepMetrics({"loss": 0.5}, {})
-        return self.on(ev.CommitAsked(WORKFLOW, step, tuple(payloads), metas, state is not None, ids, (), metrics, self.at))
+        return self.on(ev.CommitAsked(WORKFLOW, step, tuple(payloads), metas, state is not None, ids, still_open or {}, metrics, self.at))
 
     def finish(self, finish: Finish | None = None) -> list[AnyRecord]:
         return self.on(ev.FinishSaid(finish or Finish(), self.at))

@@ -8,15 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sundog.kernel.errors import Failure
-from sundog.kits.handover.messages import Finish
-from sundog.kits.protocol.records import RunFinished, decode_record, encode_record
+from sundog.kernel.messages import ScatterEnd
+from sundog.kits.handover.messages import Finish, ResultFor
+from sundog.kits.protocol.records import RunFinished, StepClosed, StepOpened, TasksDropped, decode_record, encode_record
 from sundog.kits.server import run_events as ev
 from sundog.kits.server.run_state import Phase, RunState
 
 from .story import BOOM, SITES, Story, open_task
 
 Move = tuple[str, str]
-MOVES = ["open", "offer", "arrive", "never", "reject", "commit", "commit without state", "die", "up", "down", "stall", "cannot", "deadline"]
+MOVES = [
+    "open",
+    "offer",
+    "arrive",
+    "never",
+    "reject",
+    "commit",
+    "commit without state",
+    "commit open",
+    "again",
+    "drop",
+    "die",
+    "up",
+    "down",
+    "stall",
+    "cannot",
+    "deadline",
+]
 ENDS = ["abort", "finish", "fail", "broken"]
 moves = st.lists(st.tuples(st.sampled_from(MOVES * 3 + ENDS), st.sampled_from(SITES)), max_size=60)
 
@@ -49,15 +67,33 @@ class Teller:
                 story.arrive(site, self.step)
             case "never" if task_id in self.fetching:
                 self.fetching.discard(task_id)
-                story.on(ev.ReceiveFailed(task_id, BOOM, at))
+                story.on(ev.ReceiveFailed(site, task_id, BOOM, at))
             case "commit" | "commit without state":
-                used = tuple(one for one in SITES if self._has_result(one))
                 state: dict[str, Any] = {"state": None} if act != "commit" else {}
-                self.step += bool(story.commit(self.step, used=used, parts=1, **state))
+                late = tuple(task_id for task_id, task in story.run.tasks.items() if task.left_open and task.received)
+                self._close(used=tuple(one for one in SITES if self._has_result(one)), late=late, parts=1, **state)
+            case "commit open":
+                open_ids = [task.open.task_id for task in story.run.tasks.values() if task.received is None]
+                used = tuple(one for one in SITES if self._has_result(one))
+                self._close(used=used, still_open=dict.fromkeys(open_ids, "late" if site == "site-1" else "sent"))
+            case "again":
+                story.step(self.step, name=f"evaluate {len(story.records)}", ended=self._ended())
+            case "drop":
+                verdicts = {task_id: "dropped" for task_id, task in story.run.tasks.items() if task.left_open}
+                story.on(ev.DropAsked(verdicts))
             case "die":
                 story.die()
             case _:
                 self._happen(act, site, task_id)
+
+    def _close(self, **what: Any) -> None:
+        self.step += bool(self.story.commit(self.step, **what))
+
+    def _ended(self) -> tuple[ScatterEnd, ...]:
+        ids = [open_task(site, self.step).task_id for site in SITES]
+        if not set(ids) <= self.story.run.tasks.keys():
+            return ()
+        return (ScatterEnd(ids, [task_id for task_id in ids if self.story.run.tasks[task_id].received], []),)
 
     def _happen(self, act: str, site: str, task_id: str) -> None:
         at = 9.0
@@ -77,17 +113,20 @@ class Teller:
 
 def durable(run: RunState) -> Any:
     tasks = {
-        task_id: (task.open, task.workflow, task.step, task.received, task.rejected, task.verdict, task.reason)
+        task_id: (task.open, task.workflow, task.step, task.received, task.number, task.rejected, task.left_open)
         for task_id, task in run.tasks.items()
     }
     return (
         tasks,
+        run.ended_scatters,
+        run.results,
+        run.closed_tasks,
         run.committed,
-        [record for record, _ in run.closed_steps],
+        run.rounds,
         run.opened_at,
         run.ended,
-        run.final_state(),
-        run.missing_sites(),
+        run.final_state,
+        run.left_out,
     )
 
 
@@ -125,9 +164,26 @@ def test_a_job_process_that_dies_and_dies_ends_the_run(moves: list[Move]) -> Non
 
 
 @given(moves)
-def test_a_closed_step_has_one_verdict_for_every_task(moves: list[Move]) -> None:
-    run = told(moves).story.run
+def test_every_task_has_one_last_verdict_at_most_and_none_is_forgotten(moves: list[Move]) -> None:
+    story = told(moves).story
+    opened = [task.task_id for record in story.records if isinstance(record, StepOpened) for task in record.tasks]
+    closed = [verdict for record in story.records if isinstance(record, StepClosed) for verdict in record.verdicts]
+    last = [task_id for task_id, verdict, _ in closed if verdict != "open"]
+    last += [task_id for record in story.records if isinstance(record, TasksDropped) for task_id in record.verdicts]
 
-    for record, tasks in run.closed_steps:
-        assert sorted(task_id for task_id, _, _ in record.verdicts) == sorted(task.open.task_id for task in tasks)
-        assert {verdict for _, verdict, _ in record.verdicts} <= {"used", "late", "rejected", "missing"}
+    assert {verdict for _, verdict, _ in closed} <= {"used", "late", "rejected", "missing", "open"}
+    assert len(last) == len(set(last)) == len(story.run.closed_tasks)
+    assert sorted(last) == sorted(set(opened) - story.run.tasks.keys())
+    assert all(story.run.closed_tasks.find(task_id) for task_id in last)
+    assert not any(story.run.closed_tasks.find(task_id) for task_id in story.run.tasks)
+
+
+@given(moves)
+def test_a_new_job_process_is_handed_what_came_for_open_tasks_in_the_order_of_the_journal(moves: list[Move]) -> None:
+    story = told(moves).story
+    wanted = [task.open.task_id for task in story.run.tasks.values() if task.left_open and task.received]
+    story.die()
+
+    handed = [message for message in story.told if isinstance(message, ResultFor)] if story.asked[:1] == ["Launch"] else []
+    assert [message.number for message in handed] == sorted(message.number for message in handed)
+    assert not handed or sorted(message.task_id for message in handed) == sorted(wanted)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from sundog.kernel.errors import Failure
-from sundog.kernel.messages import Payload
+from sundog.kernel.messages import Payload, ScatterEnd
 from sundog.kits.handover import messages as job
 from sundog.kits.protocol.messages import AbortRun, AbortTask, Offer, RunEnded, Stored, TaskFor, Unknown, Verdicts
-from sundog.kits.protocol.records import ResultReceived, ResultRejected, RunFinished, RunStarted, Status, StepClosed, StepOpened
+from sundog.kits.protocol.records import (
+    ResultReceived,
+    ResultRejected,
+    RunFinished,
+    RunStarted,
+    ScatterEnded,
+    Status,
+    StepClosed,
+    StepOpened,
+    TasksDropped,
+)
 from sundog.kits.server import run_events as ev
-from sundog.kits.server.run_state import Phase
+from sundog.kits.server.run_state import ClosedTasks, Phase
 from sundog.kits.server.server_run import MAX_DEATHS
 
 from .story import BOOM, MODEL, RESULT, SITES, STATE, WORKFLOW, Story, open_task
@@ -63,7 +74,7 @@ def test_a_result_is_fetched_recorded_acknowledged_and_handed_on(story: Story) -
 
     assert written == [ResultReceived("", "train 0 site-1", "site-1", RESULT, b"m", None, 3.0)]
     assert story.sent == [("site-1", Stored("r", "train 0 site-1"))]
-    assert story.told == [job.ResultFor("train 0 site-1", "site-1", RESULT)]
+    assert story.told == [job.ResultFor("train 0 site-1", "site-1", RESULT, number=1)]
 
 
 def test_a_commit_is_recorded_and_every_site_hears_its_verdict(story: Story) -> None:
@@ -77,8 +88,8 @@ def test_a_commit_is_recorded_and_every_site_hears_its_verdict(story: Story) -> 
     assert [verdict for _, verdict, _ in closed.verdicts] == ["used", "used"]
     assert story.told == [job.StepClosed(WORKFLOW, 0)]
     assert verdicts(story, "site-1") == [("train 0 site-1", "used", "")]
-    assert story.actions[-1] == ev.Release(WORKFLOW, 0)
-    assert story.run.final_state() == STATE
+    assert story.actions[-1] == ev.Release()
+    assert story.run.final_state == STATE
 
 
 # --- offers in every state of a task ---
@@ -121,7 +132,7 @@ def test_an_offer_of_a_closed_step_is_answered_with_its_verdict_under_this_term(
     story.offer("site-1")
     assert story.sent == [("site-1", Verdicts(4, "r", [("train 0 site-1", "used", "")]))]
     story.offer("site-2")
-    assert story.sent == [("site-2", Verdicts(4, "r", [("train 0 site-2", "late", "")]))]
+    assert story.sent == [("site-2", Verdicts(4, "r", [("train 0 site-2", "late", "the step is closed")]))]
 
 
 @pytest.mark.parametrize("is_under_way", [False, True], ids=["offered", "arrived"])
@@ -137,7 +148,7 @@ def test_what_comes_after_its_step_was_closed_is_late(story: Story, is_under_way
 
 def test_a_result_that_cannot_be_fetched_now_is_offered_again(story: Story) -> None:
     story.offer("site-1")
-    assert story.on(ev.ReceiveFailed("train 0 site-1", None, 9.0)) == []
+    assert story.on(ev.ReceiveFailed("site-1", "train 0 site-1", None, 9.0)) == []
 
     story.offer("site-1")
 
@@ -147,10 +158,10 @@ def test_a_result_that_cannot_be_fetched_now_is_offered_again(story: Story) -> N
 def test_a_result_that_can_never_be_had_is_the_failure_of_its_task(story: Story) -> None:
     story.offer("site-1")
 
-    (written,) = story.on(ev.ReceiveFailed("train 0 site-1", BOOM, 9.0))
+    (written,) = story.on(ev.ReceiveFailed("site-1", "train 0 site-1", BOOM, 9.0))
 
     assert written == ResultReceived("", "train 0 site-1", "site-1", None, b"", BOOM, 9.0)
-    assert story.told == [job.ResultFor("train 0 site-1", "site-1", None, BOOM)]
+    assert story.told == [job.ResultFor("train 0 site-1", "site-1", None, BOOM, number=1)]
 
 
 # --- verdicts ---
@@ -218,7 +229,7 @@ def test_a_step_asked_for_again_is_the_same_step_and_what_is_stored_comes_from_t
 
     assert story.asked == ["Launch"]
     assert story.step() == []
-    assert story.told == [job.StepOpened(WORKFLOW, 0), job.ResultFor("train 0 site-1", "site-1", RESULT)]
+    assert story.told == [job.ResultFor("train 0 site-1", "site-1", RESULT, number=1), job.StepOpened(WORKFLOW, 0)]
     assert story.sent == []
 
 
@@ -230,6 +241,161 @@ def test_a_step_that_grew_when_it_was_asked_for_again_records_only_what_is_new(s
 
     assert isinstance(written, StepOpened)
     assert [task.task_id for task in written.tasks] == ["evaluate 0 site-1"]
+
+
+def test_a_scatter_that_ended_before_another_began_ends_again_with_exactly_its_results(story: Story) -> None:
+    """What came between its end and the death is not handed to the process that repeats the step."""
+    story.result("site-1")
+    end = ScatterEnd(["train 0 site-1", "train 0 site-2"], ["train 0 site-1"], [])
+    written = story.step(name="evaluate", ended=(end,))
+    assert written[0] == ScatterEnded("", WORKFLOW, 0, end)
+    assert isinstance(written[1], StepOpened)
+    story.result("site-2")
+
+    story.die()
+
+    assert story.step() == []
+    assert story.told == [job.ResultFor("train 0 site-1", "site-1", RESULT, number=1), job.StepOpened(WORKFLOW, 0, end)]
+    assert story.step(name="evaluate", ended=(end,)) == []
+    assert story.told == [job.StepOpened(WORKFLOW, 0)]
+
+
+def test_a_failure_that_ended_a_scatter_is_handed_on_again_and_a_later_one_is_not(story: Story) -> None:
+    story.result("site-1", failure=BOOM)
+    end = ScatterEnd(["train 0 site-1", "train 0 site-2"], [], [("site-1", "failed")], is_failed=True)
+    story.step(name="evaluate", ended=(end,))
+    story.result("site-2", failure=BOOM)
+    story.die()
+
+    story.step()
+
+    assert [message for message in story.told if isinstance(message, job.ResultFor)] == [
+        job.ResultFor("train 0 site-1", "site-1", None, BOOM, number=1)
+    ]
+
+
+@pytest.mark.parametrize("what", ["tensors", "meta"])
+def test_a_task_asked_for_again_with_another_payload_breaks_the_run_with_a_code(story: Story, what: str) -> None:
+    story.result("site-1")
+    story.die()
+    first, second = open_task("site-1"), open_task("site-2")
+    second = replace(second, payload=STATE) if what == "tensors" else replace(second, meta=b"other")
+
+    assert story.on(ev.StepAsked(WORKFLOW, 0, "all", (first, second), 9.0)) == []
+
+    assert "StopJob" in story.asked
+    assert not any(isinstance(message, job.StepOpened | job.ResultFor) for message in story.told)
+    assert story.run.outcome is not None
+    assert story.run.outcome.failure is not None
+    assert (story.run.outcome.failure.code, story.run.outcome.failure.where) == ("SD-4112", f"{WORKFLOW}, step 0")
+
+
+def test_where_a_file_was_handed_over_makes_no_other_task_of_it(story: Story) -> None:
+    story.die()
+
+    story.on(ev.StepAsked(WORKFLOW, 0, "all", (replace(open_task("site-1"), payload=replace(MODEL, name="out.1")),), 9.0))
+
+    assert story.told == [job.StepOpened(WORKFLOW, 0)]
+
+
+# --- tasks that outlive their step ---
+
+
+def test_a_task_that_is_left_open_has_no_last_verdict_and_its_site_hears_nothing(story: Story) -> None:
+    story.result("site-1")
+
+    (closed,) = story.commit(used=("site-1",), still_open={"train 0 site-2": "sent"})
+
+    assert isinstance(closed, StepClosed)
+    assert closed.verdicts == [("train 0 site-1", "used", ""), ("train 0 site-2", "open", "sent")]
+    assert [site for site, _ in story.sent] == ["site-1"]
+    assert (story.run.rounds[0].used, story.run.rounds[0].open, story.run.left_out) == (["site-1"], ["site-2"], set())
+
+
+def test_its_result_is_recorded_under_its_own_id_and_used_by_a_later_step(story: Story) -> None:
+    story.result("site-1")
+    story.commit(used=("site-1",), still_open={"train 0 site-2": "sent"})
+    story.step(1, sites=("site-1",))
+
+    (received,) = story.result("site-2")
+    assert isinstance(received, ResultReceived)
+    assert story.told == [job.ResultFor("train 0 site-2", "site-2", RESULT, number=2)]
+    (closed,) = story.commit(1, used=(), late=("train 0 site-2",), still_open={"train 1 site-1": "sent"})
+
+    assert isinstance(closed, StepClosed)
+    assert closed.verdicts == [("train 1 site-1", "open", "sent"), ("train 0 site-2", "used", "")]
+    assert story.run.closed_tasks.find("train 0 site-2") == "used"
+    assert list(story.run.tasks) == ["train 1 site-1"]
+
+
+def test_a_task_that_stays_open_over_several_steps_is_in_no_record_but_its_first_and_its_last(story: Story) -> None:
+    story.commit(used=(), still_open={"train 0 site-1": "sent", "train 0 site-2": "sent"})
+    (second,) = story.commit(1, used=(), still_open={"train 0 site-1": "sent", "train 0 site-2": "sent"})
+
+    assert isinstance(second, StepClosed)
+    assert second.verdicts == []
+
+
+def test_a_new_process_is_handed_results_of_open_tasks_before_anything_else(story: Story) -> None:
+    story.commit(used=(), still_open={"train 0 site-1": "sent", "train 0 site-2": "sent"})
+    story.result("site-2")
+    story.result("site-1")
+
+    story.die()
+
+    assert story.asked == ["Launch", "Tell", "Tell"]
+    assert [(message.site, message.number) for message in story.told if isinstance(message, job.ResultFor)] == [
+        ("site-2", 1),
+        ("site-1", 2),
+    ]
+
+
+def test_a_site_that_is_back_gets_an_open_task_that_it_does_not_have(story: Story) -> None:
+    story.commit(used=(), still_open={"train 0 site-1": "sent", "train 0 site-2": "sent"})
+    story.on(ev.SiteDown("site-2"))
+
+    story.on(ev.SiteUp("site-2"))
+
+    assert [message.task_id for _, message in story.sent if isinstance(message, TaskFor)] == ["train 0 site-2"]
+
+
+def test_the_models_and_results_of_open_tasks_stay_in_use_until_their_last_verdict(story: Story) -> None:
+    story.result("site-1")
+    story.commit(used=("site-1",), still_open={"train 0 site-2": "sent"})
+    assert list(story.run.payloads_in_use()) == [MODEL]
+    story.result("site-2")
+    assert list(story.run.payloads_in_use()) == [MODEL, RESULT]
+
+    story.commit(1, used=(), late=("train 0 site-2",))
+
+    assert list(story.run.payloads_in_use()) == []
+
+
+def test_open_tasks_of_a_workflow_that_has_ended_are_dropped_and_their_sites_stop(story: Story) -> None:
+    story.commit(used=(), still_open={"train 0 site-1": "sent", "train 0 site-2": "late"})
+    story.result("site-1")
+
+    (dropped,) = story.on(ev.DropAsked({"train 0 site-1": "dropped", "train 0 site-2": "missing", "nobody's": "dropped"}))
+
+    assert dropped == TasksDropped("", {"train 0 site-1": "dropped", "train 0 site-2": "missing"})
+    assert story.sent == [
+        ("site-1", Verdicts(4, "r", [("train 0 site-1", "late", "")])),
+        ("site-2", AbortTask("r", "train 0 site-2", "the step is closed")),
+    ]
+    assert story.run.left_out == {"site-2"}
+    assert story.on(ev.DropAsked({"train 0 site-1": "dropped"})) == []
+
+
+def test_verdicts_of_tasks_that_are_over_take_eight_bytes_each() -> None:
+    closed = ClosedTasks()
+    ids = [f"{number:016x}" for number in range(5000)]
+    for start in range(0, 5000, 7):
+        closed.add({task_id: ("used", "late", "rejected")[int(task_id, 16) % 3] for task_id in ids[start : start + 7]})
+
+    assert len(closed) == 5000
+    assert [closed.find(task_id) for task_id in ids[:4]] == ["used", "late", "rejected", "used"]
+    assert all(closed.find(task_id) for task_id in ids)
+    assert closed.find("elsewhere") == ""
 
 
 def test_a_commit_asked_for_again_is_told_and_not_recorded(story: Story) -> None:
@@ -340,14 +506,14 @@ def test_a_stalled_site_is_gone_until_it_comes_back(story: Story) -> None:
 
 def test_a_site_that_cannot_fails_its_open_tasks_and_later_ones_for_its_first_reason(story: Story) -> None:
     story.on(ev.SiteCannot("site-2", BOOM, 5.0))
-    assert story.told == [job.ResultFor("train 0 site-2", "site-2", None, BOOM)]
+    assert story.told == [job.ResultFor("train 0 site-2", "site-2", None, BOOM, number=1)]
     story.on(ev.SiteCannot("site-2", SILENT, 6.0))
 
     written = story.step(1)
 
     assert [type(record) for record in written] == [StepOpened, ResultReceived]
     assert [site for site, _ in story.sent] == ["site-1"]
-    assert story.told == [job.StepOpened(WORKFLOW, 1), job.ResultFor("train 1 site-2", "site-2", None, BOOM)]
+    assert story.told == [job.ResultFor("train 1 site-2", "site-2", None, BOOM, number=2), job.StepOpened(WORKFLOW, 1)]
 
 
 # --- the end ---
