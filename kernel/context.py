@@ -19,10 +19,10 @@ import numpy as np
 
 from .errors import JobError, SpecError
 from .hookspecs import observe_hook
+from .shareable import Shareable, as_state
 
 if TYPE_CHECKING:
     from .errors import Failure
-    from .shareable import Shareable
     from .tasks import Result, Task
 
 T = TypeVar("T")
@@ -310,7 +310,6 @@ class Context:
     abort: Abort = field(default_factory=Abort)
     shared: Values = field(default_factory=Values)
     local: Values = field(default_factory=Values)
-    state: Shareable | None = None
     metrics: Metrics = field(default_factory=_NoMetrics)
     events: ObserverHooks = field(default_factory=ObserverHooks)
     """Calls the run's observers, one method per hook; does nothing outside of a run."""
@@ -318,10 +317,29 @@ class Context:
     """The role calls that the runtime reports to the observers; set in a server's job process."""
     components: dict[str, Any] = field(default_factory=dict)
     """The job's component instances by id."""
-    checkpoint: Callable[[Shareable], None] = field(default=lambda _state: None)
-    """Keep a state now: if this process dies, the task starts again with it in `ctx.state`."""
+    checkpoint: Callable[[Shareable | Mapping[str, Any]], None] = field(default=lambda _state: None)
+    """Keep a state now: if this process dies, this task, and no later one, starts again with it in `ctx.state`."""
+    is_state_new: bool = False
+    """Whether job code has set `state`."""
+    _state: Shareable | None = None
     _rng: np.random.Generator | None = None
     _rng_seed: int | None = None
+
+    @property
+    def state(self) -> Shareable | None:
+        """What this site keeps for its next task. It is packed when the task ends, or when a script sends.
+
+        Set to a dict, name → array, it becomes a Shareable. None changes nothing: the state before stays.
+
+        Raises:
+            StateRefused: set to something else.
+        """
+        return self._state
+
+    @state.setter
+    def state(self, state: Shareable | Mapping[str, Any] | None) -> None:
+        self._state = None if state is None else as_state(state, "ctx.state")
+        self.is_state_new = state is not None
 
     @property
     def rng(self) -> np.random.Generator:
@@ -330,9 +348,12 @@ class Context:
             self._rng = np.random.default_rng(self.seed if self._rng_seed is None else self._rng_seed)
         return self._rng
 
-    def for_call(self, *, task: str, seed: int, shared: Mapping[str, Any] | None = None, **more: Any) -> Context:
-        """The context of one call: with a generator and values of its own, in all else this one, unless `more` says another field."""
-        return replace(self, task=task, seed=seed, shared=Values(dict(shared or {})), local=Values(), _rng=None, _rng_seed=None, **more)
+    def for_call(
+        self, *, task: str, seed: int, shared: Mapping[str, Any] | None = None, state: Shareable | None = None, **more: Any
+    ) -> Context:
+        """The context of one call: with a generator, values and a state of its own, in all else this one, unless `more` says otherwise."""
+        own = {"_state": state, "is_state_new": False, "_rng": None, "_rng_seed": None, **more}
+        return replace(self, task=task, seed=seed, shared=Values(dict(shared or {})), local=Values(), **own)
 
     def seed_rng(self, seed: int) -> None:
         """Begin a new sequence of `rng`; the runtime does it at each step."""

@@ -47,6 +47,17 @@ class NotAShareable(ComponentError):
     code = "SD-3004"
 
 
+class StateRefused(ComponentError):
+    """What a trainer wants to keep for its next task cannot be a state.
+
+    Cause: `ctx.state`, `site.state` or `ctx.checkpoint` was given something else than a Shareable or a dict of arrays.
+
+    Cure: give a dict, name → array; numbers and texts go into the meta of a Shareable: `Shareable("WEIGHTS", arrays, {"epoch": 3})`.
+    """
+
+    code = "SD-3170"
+
+
 class Kind(enum.StrEnum):
     """What a Shareable holds (FLARE: DataKind)."""
 
@@ -206,8 +217,27 @@ def given(value: object, by: object, method: str) -> Shareable:
     """
     if isinstance(value, Shareable):
         return value
-    got = "None" if value is None else f"a {type(value).__name__}"
-    raise NotAShareable(f"wanted a Shareable, got {got}", where=f"{type(by).__module__}.{type(by).__qualname__}.{method}")
+    raise NotAShareable(f"wanted a Shareable, got {_described(value)}", where=f"{type(by).__module__}.{type(by).__qualname__}.{method}")
+
+
+def as_state(value: Shareable | Mapping[str, Any], of: str) -> Shareable:
+    """A state as job code gives it; a dict of arrays becomes WEIGHTS.
+
+    Raises:
+        StateRefused: it is neither, or something in the dict is no array; says which state it is `of`.
+    """
+    if isinstance(value, Shareable):
+        return value
+    if not isinstance(value, Mapping):
+        raise StateRefused(f"{of}: wanted a Shareable or a dict, name → array, got {_described(value)}")
+    try:
+        return Shareable(Kind.WEIGHTS, value)
+    except PayloadError as exc:  # its place is a tensor; the user wants to see a line
+        raise StateRefused(f"{of}: {exc.where}: {exc.what}") from exc
+
+
+def _described(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _json(value: Any, where: str, depth: int) -> Any:

@@ -23,7 +23,7 @@ import numpy as np
 
 from ...kernel.context import Abort, Context, entered
 from ...kernel.errors import ComponentError
-from ...kernel.shareable import Kind, Shareable
+from ...kernel.shareable import Kind, Shareable, as_state
 from ...kernel.tasks import Task
 from ..torch_tensors import to_arrays, to_state_dict
 
@@ -133,17 +133,20 @@ class Site:
 
     @property
     def state(self) -> Shareable | None:
-        """What this site keeps for its next task, and nobody else sees. Set it before `send`.
+        """What this site keeps for its next task, and nobody else sees.
+
+        Set it, to a Shareable, a dict of arrays or a state_dict, before `send`, which packs it.
 
         Raises:
             OutOfTurn: set without a task in hand, or after `send`.
+            StateRefused: set to something else.
         """
         return self.context.state
 
     @state.setter
-    def state(self, state: Shareable | None) -> None:
+    def state(self, state: Shareable | Mapping[str, Any] | None) -> None:
         self._demand_turn("set site.state")
-        self.context.state = state
+        self.context.state = as_state(_arrays(state) if isinstance(state, Mapping) else state, "site.state") if state is not None else None
 
     def tasks(self) -> Iterator[Task]:
         """The tasks as they come, until the server has no more. `task.model` is a Shareable, `task.step` the round, from 0.
@@ -167,7 +170,7 @@ class Site:
         metrics: Mapping[str, float] | None = None,
         kind: Kind | str | None = None,
     ) -> None:
-        """Answer the task in hand. The weights are packed here: what happens to the script's own afterwards changes nothing.
+        """Answer the task in hand. Weights and state are packed here: what happens to the script's own afterwards changes nothing.
 
         Args:
             weights: name → array or torch tensor (a state_dict); or a Shareable, whose meta the other arguments complete.
@@ -186,8 +189,11 @@ class Site:
             result = weights.replace(meta={**weights.meta, **meta}, kind=kind or weights.kind)
         else:
             result = Shareable(kind or (Kind.METRICS if weights is None else Kind.WEIGHTS), _arrays(weights or {}), meta)
+        state = self.context.state
+        if self.context.is_state_new and state is not None:
+            self.context.state = _packed(state)
         self._has_sent = True
-        self._source.answer(Shareable.of_blob(result.kind, result.blob(), result.meta))
+        self._source.answer(_packed(result))
 
     def add_scalar(self, tag: str, value: float, step: int | None = None) -> None:
         """Log one number; without a step, of the round that is under way."""
@@ -237,6 +243,10 @@ def _arrays(weights: Mapping[str, Any]) -> Mapping[str, Any]:
     torch = sys.modules.get("torch")  # who has tensors has imported it
     is_torch = torch is not None and any(isinstance(value, torch.Tensor) for value in weights.values())
     return to_arrays(weights) if is_torch else weights
+
+
+def _packed(shareable: Shareable) -> Shareable:
+    return Shareable.of_blob(shareable.kind, shareable.blob(), shareable.meta)
 
 
 playing: ContextVar[Site | None] = ContextVar("sundog_site", default=None)

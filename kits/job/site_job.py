@@ -7,9 +7,10 @@ drives it through `next` / `answer`; any other one is called for each task.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -22,7 +23,7 @@ from ...kernel.errors import Failure, JobError
 from ...kernel.messages import Message, split_body
 from ...kernel.packing import scratch
 from ...kernel.roles import Executor
-from ...kernel.shareable import Shareable, given
+from ...kernel.shareable import Shareable, as_state, given
 from ...kernel.tasks import Task
 from ..handover import messages as say
 from ..protocol.messages import Grew, TaskFor
@@ -57,7 +58,6 @@ class SiteJob:
         self._may_drive = may_drive
         self._tasks: deque[tuple[TaskFor, bytes]] = deque()
         self._started: set[int] = set()
-        self._state: Shareable | None = None
         self._hand: tuple[TaskFor, Task, Context] | None = None
         self.context = Context()
         self.is_done = False
@@ -198,10 +198,9 @@ class SiteJob:
         folder = self.context.folder / "in"
         payloads = [message.payload, *([message.state] if message.state is not None else [])]
         pieces = split_body(payloads, body)
-        if message.state is not None:
-            self._state, _ = unpack(folder, message.state, *pieces[1])
+        state = unpack(folder, message.state, *pieces[1])[0] if message.state is not None else None
         context = self.context.for_call(
-            task=message.name, seed=message.seed, workflow=message.workflow, step=message.step, abort=Abort(), state=self._state
+            task=message.name, seed=message.seed, workflow=message.workflow, step=message.step, abort=Abort(), state=state
         )
         task = Task(message.name, None, {}, message.deadline_seconds, message.task_id, message.workflow, message.step, message.site)
         context.checkpoint = lambda state: self._checkpoint(message.task_id, state)
@@ -221,15 +220,14 @@ class SiteJob:
         filtered = self._app.filters.result(task, result, context)
         payload, parts = self._sender.payload(filtered, context.shared.as_dict)
         state = None
-        if context.state is not None and context.state is not self._state:
+        if context.is_state_new and context.state is not None:
             state, more = self._sender.payload(context.state, {})
             parts = parts + more
-            self._state = context.state
         self._hand = None
         self._channel.send(say.ResultFor(message.task_id, message.site, payload, None, state), *parts)
 
-    def _checkpoint(self, task_id: str, state: Shareable) -> None:
-        payload, parts = self._sender.payload(state, {})
+    def _checkpoint(self, task_id: str, state: Shareable | Mapping[str, Any]) -> None:
+        payload, parts = self._sender.payload(as_state(state, "ctx.checkpoint"), {})
         self._channel.send(say.Checkpoint(task_id, payload), *parts)
 
     def _fail(self, error: BaseException) -> None:

@@ -141,7 +141,6 @@ class SiteRunProgram:
     # --- the job process ----------------------------------------------------------------------------------------
 
     def _launch(self) -> None:
-        self._states.new_process()
         name = self._services.name
         environment = {**self._environment, posix.RUN_VARIABLE: f"{self.run.run}/{name}"}
         spec = LaunchSpec(self.run.run, "site", name, self.folder.root, environment)

@@ -101,7 +101,7 @@ class Federation:
             self.clock += timeout_seconds
             return
         task_id, site, task = self._waiting.pop(0)
-        context = Context(run_id="r", site=site, step=task.step, task=task.name, state=self.states.get(site))
+        context = Context(run_id="r", site=site, step=task.step).for_call(task=task.name, seed=0, state=self.states.get(site))
         try:
             answer: Shareable | Failure = self.executors[site].execute(task, context)
         except NotImplementedError:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sundog.kernel.context import RunAborted
+from sundog.kernel.context import Context, RunAborted
 from sundog.kernel.messages import split_body
 from sundog.kernel.shareable import Kind, Shareable
+from sundog.kernel.tasks import Task
 from sundog.kits.handover import messages as say
 from sundog.kits.job.site_job import SiteJob
 from sundog.kits.protocol.messages import Grew, TaskFor
@@ -105,6 +106,14 @@ class Played:
         payloads = [payload for payload in (message.payload, message.state) if payload is not None]
         return self.desk.received(message.payload, *split_body(payloads, body)[0])
 
+    def state(self) -> Shareable:
+        """The state that the last answer left."""
+        message, body = self.desk.said[-1]
+        assert isinstance(message, say.ResultFor)
+        assert message.payload is not None
+        assert message.state is not None
+        return self.desk.received(message.state, *split_body([message.payload, message.state], body)[1])[0]
+
 
 @pytest.fixture
 def played(tmp_path: Path) -> Played:
@@ -124,19 +133,57 @@ def test_it_says_that_it_is_ready_and_does_a_task_through_its_filters(played: Pl
     assert played.trainer.trace == ["start", "train sag 0 site-1 None"]
 
 
-def test_the_state_stays_in_memory_and_goes_out_with_every_result_that_changed_it(played: Played) -> None:
-    first, second = played.task(0), played.task(1)
-
-    assert first.state is not None
-    assert second.state is not None
-    assert played.trainer.trace[-1] == "train sag 1 site-1 0"
-
-
-def test_a_state_that_is_handed_in_counts_more_than_what_is_remembered(played: Played) -> None:
+def test_a_task_begins_with_the_state_that_comes_with_it_and_with_no_other(played: Played) -> None:
+    """What is left in memory may have been changed since it was packed; a process that restarted does not have it."""
     played.task(0)
     played.task(1, state=Shareable(Kind.MODEL, meta={"round": 77}))
+    played.task(2)
 
-    assert played.trainer.trace[-1] == "train sag 1 site-1 77"
+    assert played.trainer.trace[1:] == [f"train sag {step} site-1 {state}" for step, state in ((0, None), (1, 77), (2, None))]
+
+
+def test_the_state_goes_out_with_a_result_when_job_code_has_set_it(tmp_path: Path) -> None:
+    """Also to what it was: a trainer that is given its last checkpoint may have nothing to add."""
+    code = TRAINER.replace('ctx.state = Shareable("MODEL", {"s": task.model.tensors["w"]}, {"round": task.step})', "self.set(ctx)")
+    played = Played(tmp_path, custom=code).start()
+    given = Shareable(Kind.MODEL, {"s": np.ones(3)}, {"round": 5})
+
+    def unchanged(ctx: Context) -> None:
+        ctx.state = ctx.state
+
+    def unset(ctx: Context) -> None: ...
+
+    def nothing(ctx: Context) -> None:
+        ctx.state = None
+
+    def a_dict(ctx: Context) -> None:
+        ctx.state = {"s": np.zeros(1)}
+
+    sent = []
+    for step, played.trainer.set in enumerate((unchanged, unset, nothing, a_dict)):
+        sent.append(played.task(step, state=given).state)
+
+    assert [state is not None for state in sent] == [True, False, False, True]
+    assert sent[0].sha256 == given.blob().sha256
+    assert played.state() == Shareable(Kind.WEIGHTS, {"s": np.zeros(1)})
+
+
+def test_a_state_that_is_none_is_refused_at_its_own_line(played: Played) -> None:
+    def a_list(_: Task, ctx: Context) -> None:
+        ctx.state = [1.0]  # type: ignore[assignment]
+
+    def no_array(_: Task, ctx: Context) -> None:
+        ctx.checkpoint({"epoch": "three"})
+
+    failures = []
+    for step, played.trainer.act in enumerate((a_list, no_array)):
+        failures.append(played.task(step).failure)
+
+    assert [failure.code for failure in failures] == ["SD-3170", "SD-3170"]
+    assert failures[0].what == "ctx.state: wanted a Shareable or a dict, name → array, got a list"
+    assert failures[1].what.startswith("ctx.checkpoint: tensor 'epoch': wanted one of F64")
+    lines = [act.__code__.co_firstlineno + 1 for act in (a_list, no_array)]
+    assert [failure.where.rpartition("/")[2] for failure in failures] == [f"{Path(__file__).name}:{line}" for line in lines]
 
 
 def test_large_models_and_states_are_files_of_their_own(played: Played) -> None:
@@ -305,6 +352,28 @@ def test_a_script_keeps_the_thread_and_pulls_its_tasks(tmp_path: Path) -> None:
     assert [(answer.task_id, answer.failure) for answer in played.desk.of(say.ResultFor)] == [("t0", None), ("t1", None)]
     assert played.result().tensors["w"].tolist() == [2, 2]
     assert played.job.is_done
+
+
+def test_what_a_script_does_to_its_arrays_after_it_has_sent_changes_neither_weights_nor_state(tmp_path: Path) -> None:
+    """The simulator, where it goes on to its next task first, gave another model than a process of its own."""
+    script = """
+import numpy as np
+import sundog
+
+state = {"m": np.ones(2)}
+with sundog.site() as site:
+    for task in site.tasks():
+        site.state = state
+        site.send({"w": state["m"]})
+        state["m"] += 40
+"""
+    config = {"executors": [{"tasks": ["train"], "executor": {"name": "ScriptExecutor", "args": {"script": "train_h11.py"}}}]}
+    played = Played(tmp_path, config, custom=script).start()
+
+    played.task()
+
+    assert (played.result().tensors["w"].tolist(), played.state().tensors["m"].tolist()) == ([1, 1], [1, 1])
+    played.job.on(say.Finished(), b"")
 
 
 def test_a_script_that_raises_between_tasks_ends_this_sites_part(tmp_path: Path) -> None:

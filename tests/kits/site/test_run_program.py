@@ -90,6 +90,24 @@ async def test_a_checkpoint_is_kept_for_the_task_in_hand(made: Made) -> None:
 
     payload, _ = state(made)
     assert (made.folder.inbox / payload.name).read_bytes() == LARGE
+    assert made.program._states.of("the next task") == (None, [])
+
+
+@pytest.mark.parametrize("size", [3, len(LARGE)], ids=["small", "large"])
+async def test_each_task_is_given_the_states_bytes_as_they_are_kept_now(made: Made, size: int) -> None:
+    """And no link to an earlier one stays behind."""
+    for number in range(3):
+        data = bytes([number]) * size
+        (made.folder.out / "s").write_bytes(data)
+        payload = Payload(1, f"{number}" * 64, size, "" if size == 3 else "s")
+        parts = Parts(state_meta=b"m", state_inline=data if size == 3 else None)
+        made.program._outbox.put(f"t{number}", None, Failure("SD-4090", "x"), payload, parts)
+        for _ in range(2):
+            given, (meta, *inline) = state(made)
+            assert (meta, given.sha256) == (b"m", payload.sha256)
+            assert (inline[0] if inline else (made.folder.inbox / given.name).read_bytes()) == data
+
+    assert len(list(made.folder.inbox.iterdir())) == (size > 3)
 
 
 @pytest.mark.parametrize(("task_id", "name"), [("t", "../secret"), ("t", "link"), ("../t", "c")], ids=["a path", "a link", "a task's path"])
