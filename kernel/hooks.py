@@ -61,15 +61,15 @@ class Hooks:
         self.arguments = {name: _argument_names(function) for name, function in vars(specification).items() if not name.startswith("_")}
         """Hook → the names of its arguments."""
 
-    def enrol(self, thing: object, owner: str) -> bool:
-        """Take in the marked functions of a module or the marked methods of an object; tells whether there were any.
+    def enrol(self, thing: object, owner: str) -> tuple[str, ...]:
+        """Take in the marked functions of a module or the marked methods of an object; gives the hooks they implement.
 
         Nothing but marked functions is looked at: properties are not run, equal objects stay distinct.
 
         Raises:
             UnknownHook, HookSignature: names owner, function, hook and argument; nothing was taken in.
         """
-        enrolled = _Enrolled()
+        enrolled, hooks = _Enrolled(), dict[str, None]()
         for name, function, options in self._marked(thing):
             hook = options["specname"] or name
             if hook not in self.arguments:
@@ -78,9 +78,10 @@ class Hooks:
                 raise UnknownHook(f"there is no hook {hook}{did_you_mean(hook, self.arguments)}", where=f"{owner}: {name}")
             self._verify(f"{owner}: {name}", hook, function, options)
             setattr(enrolled, name, function)
-        if vars(enrolled):
+            hooks[hook] = None
+        if hooks:
             self._manager.register(enrolled, owner)
-        return bool(vars(enrolled))
+        return tuple(hooks)
 
     def implementations(self, hook: str) -> tuple[Implementation, ...]:
         """Who is called for a hook, first first: tryfirst, then the last enrolled before the first, then trylast."""

@@ -39,21 +39,18 @@ class Observers:
         """
         return self._events
 
-    def register(self, thing: object, name: str) -> bool:
-        """Let a component's `@observe` methods (or a module's functions) be called; tells whether there were any.
+    def register(self, thing: object, name: str) -> tuple[str, ...]:
+        """Let a component's `@observe` methods (or a module's functions) be called; gives the hooks they observe.
 
         Every instance counts: two components of one class, under two ids, are both called.
 
         Raises:
             UnknownHook, HookSignature: names the component, its method, the hook and the argument.
         """
-        is_observer = self._hooks.enrol(thing, name)
-        if is_observer:
-            for hook in self._hooks.arguments:
-                listeners = self._hooks.implementations(hook)
-                if listeners:  # a hook without any stays the empty method of the specification: the cheapest call there is
-                    setattr(self._events, hook, self._caller(hook, listeners))
-        return is_observer
+        hooks = self._hooks.enrol(thing, name)
+        for hook in hooks:  # one without observers stays the empty method of the specification: the cheapest call there is
+            setattr(self._events, hook, self._caller(hook, self._hooks.implementations(hook)))
+        return hooks
 
     def _caller(self, hook: str, listeners: tuple[Implementation, ...]) -> Any:
         specification, names = getattr(ObserverHooks, hook), self._hooks.arguments[hook]

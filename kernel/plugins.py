@@ -19,6 +19,7 @@ from .errors import Failure, PluginError
 from .hooks import Hooks, Implementation
 from .hookspecs import HOOK_API_VERSION, OBSERVE_PROJECT, REGISTER_PROJECT, RegisterHooks
 from .importing import import_class, import_module, split_target
+from .observers import Observers
 from .wording import did_you_mean
 
 BUILT_IN = ("sundog.transports.builtin", "sundog.components.builtin", "sundog.workflows.builtin", "sundog.kits.builtin")
@@ -138,7 +139,7 @@ class Plugins:
         self._aliases: dict[str, Alias] = {}
         self._loaded: dict[str, Plugin] = {}
         self.watchers: dict[str, object] = {}
-        """Plugin → its module, of those with `@observe` functions: each run registers them with its observers."""
+        """Plugin → its module, of those with `@observe` functions (see `observers`)."""
         self._blocked = frozenset(os.environ.get(BLOCK_VARIABLE, "").replace(" ", "").split(",") if blocked is None else blocked)
         found = metadata.entry_points(group=ENTRY_POINT_GROUP) if entry_points is None else entry_points
         for plugin in [*map(_built_in, built_in), *sorted(map(_installed, found), key=lambda plugin: plugin.name)]:
@@ -182,6 +183,13 @@ class Plugins:
         if len(targets) > 1:
             raise NameTaken(f"{name!r} may mean {' or '.join(targets.values())}", cure="name the class by its path")
         return import_class(next(iter(targets)))
+
+    def observers(self) -> Observers:
+        """New observers, of a run or of a server: the plugin modules that watch."""
+        observers = Observers()
+        for name, module in self.watchers.items():
+            observers.register(module, name)
+        return observers
 
     def alias(self, path: str) -> Alias | None:
         """What a foreign class path, or its last part alone, stands for; None when no plugin tells."""

@@ -120,6 +120,8 @@ class Components:
         self._by_id: dict[str, Planned] = {}
         self._absent: dict[str, bool] = {}
         """Ids of components that will not be built → whether because they are wrong, rather than disabled or not needed here."""
+        self.referred: set[str] = set()
+        """Ids that other components refer to; known after `check`."""
         self._is_checked = False
 
     @property
@@ -160,6 +162,7 @@ class Components:
         except graphlib.CycleError as error:
             circle = error.args[1]
             self.findings.add(ReferenceCycle, self._by_id[circle[0]].at, f"{' is needed by '.join(circle)}")
+        self.referred = {name for names in needs.values() for name in names}
         self._is_checked = True
         return self.findings.errors
 

@@ -214,9 +214,7 @@ def build_app(plan: AppPlan) -> App:
     """
     refuse(plan.check())
     components = plan.parts.build_all()
-    observers = Observers()
-    for name, module in plugins().watchers.items():
-        observers.register(module, name)
+    observers = plugins().observers()
     workflows = [(name, _built(plan, planned)) for name, planned in plan.workflows]
     executors = {task: _built(plan, planned) for tasks, planned in plan.executors for task in tasks}
     filters = Filters(_chains(plan, plan.data_filters), _chains(plan, plan.result_filters))

@@ -33,6 +33,9 @@ from .run_program import ServerRunProgram
 
 log = structlog.get_logger()
 
+HOOKS = ("job_state_changed",)
+"""The hooks that a server calls."""
+
 
 class Jobs:
     """The jobs of a server: taken in, reported on, watched.
@@ -68,9 +71,8 @@ class Jobs:
         """Jobs whose newest state is not durable yet; nobody is told of it before."""
         self._news = asyncio.Condition()
         self._tasks = Tasks("jobs")
-        self._observers = Observers()
-        for name, module in plugins().watchers.items():
-            self._observers.register(module, name)
+        self.observers: Observers = plugins().observers()
+        """Called when a job has a new state; a kit's program puts its own here."""
 
     def folder(self, job_id: str) -> Path:
         """Where a job lies as it was submitted."""
@@ -187,7 +189,7 @@ class Jobs:
         self._tasks.start(self._tell())
 
     def _changed(self, job: Job) -> None:
-        self._observers.events.job_state_changed(job_id=job.id, state=str(job.status), reason=job.reason)
+        self.observers.events.job_state_changed(job_id=job.id, state=str(job.status), reason=job.reason)
         self.on_change()
         self.moved()
 

@@ -11,6 +11,7 @@ from ..supervisor.lifeline import Lifeline
 from ..supervisor.means import Means
 from ..workspace.folders import Workspace
 from ..workspace.kit import ServerKit, read_kit
+from .jobs import HOOKS
 from .server import Server
 
 
@@ -24,13 +25,15 @@ def run_server(folder: Path, lifeline: Lifeline | None = None) -> None:
     """
     workspace = Workspace(folder)
     kit, notes = read_kit(folder, ServerKit)
-    parts = KitParts(kit.components, "startup/fed_server.json")
+    parts = KitParts(kit.components, "startup/fed_server.json", hooks=HOOKS)
     scheduler: Scheduler = parts.take(Scheduler, "FifoScheduler")
     launcher: Launcher = parts.take(Launcher, "ProcessLauncher")
     access: AccessRule = parts.take(AccessRule, "CommandsByRole")
     parts.refuse_rest()
 
     def make(means: Means) -> Server:
-        return Server(workspace, kit, means, launcher=launcher, scheduler=scheduler, access=access)
+        server = Server(workspace, kit, means, launcher=launcher, scheduler=scheduler, access=access)
+        server.jobs.observers = parts.observers
+        return server
 
     run_daemon(workspace, make, bound={"server": kit.name}, notes=(*notes, *parts.notes), lifeline=lifeline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -12,6 +13,8 @@ import psutil
 from sundog import Session
 from sundog.kits.poc.layout import Poc, write_poc
 from sundog.kits.workspace.posix import lock_holder
+
+from .jobs import JobFolder
 
 REGISTERED_SECONDS = 60.0
 
@@ -115,3 +118,54 @@ def test_two_federations_side_by_side(marked: Any, tmp_path: Path, nothing_left:
         nothing_left(tmp_path / name)
         assert marked.sundog("poc", "clean", "-y", "-w", tmp_path / name).returncode == 0
         assert not (tmp_path / name).exists()
+
+
+LEDGER = """
+from pathlib import Path
+from sundog import observe
+
+class Ledger:
+    def __init__(self, path: str):
+        self.path = Path(path)
+
+    @observe
+    def job_state_changed(self, job_id: str, state: str) -> None:
+        with self.path.open("a") as file:
+            file.write(f"{job_id} {state}\\n")
+
+    @observe
+    def step_ended(self) -> None: ...
+"""
+
+
+def test_an_observer_in_a_servers_kit_is_told_of_each_state_of_a_job(marked: Any, poc: Path, tmp_path: Path) -> None:
+    name_component(poc / "server" / "startup" / "fed_server.json", tmp_path / "ledger.txt", marked)
+    start(marked, poc / "server")
+
+    with Session(poc / "admin") as session:
+        job = session.submit_job(JobFolder(tmp_path / "job").write())  # no site is there: it waits
+        session.abort_job(job)
+    stop(marked, poc / "server")
+
+    assert (tmp_path / "ledger.txt").read_text().splitlines() == [f"{job} SUBMITTED", f"{job} FINISHED:ABORTED"]
+    assert "component 'ledger' observes step_ended, which is never called here" in (poc / "server" / "log.txt").read_text()
+
+
+def test_an_observer_in_a_sites_kit_is_refused(marked: Any, poc: Path, tmp_path: Path) -> None:
+    name_component(poc / "site-1" / "startup" / "fed_client.json", tmp_path / "ledger.txt", marked)
+
+    done = marked.run(poc / "site-1" / "startup" / "start.sh")
+
+    assert done.returncode == 1
+    assert "SD-5042" in done.stderr
+    assert "unused component 'ledger'" in done.stderr
+
+
+def name_component(kit: Path, path: Path, marked: Any) -> None:
+    """Add the ledger to a kit's components, and its module to what the participant can import."""
+    (path.parent / "installed").mkdir()
+    (path.parent / "installed" / "ledger_e2e.py").write_text(LEDGER)
+    marked.environment["PYTHONPATH"] = str(path.parent / "installed")
+    document = json.loads(kit.read_text())
+    document.setdefault("components", []).append({"id": "ledger", "path": "ledger_e2e.Ledger", "args": {"path": str(path)}})
+    kit.write_text(json.dumps(document))

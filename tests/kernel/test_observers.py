@@ -142,7 +142,7 @@ def test_properties_are_not_run_by_registration() -> None:
         def model(self) -> object:
             raise RuntimeError("not loaded yet")
 
-    assert Observers().register(Touchy(), "t") is False
+    assert Observers().register(Touchy(), "t") == ()
 
 
 # --- calls ---
