@@ -25,7 +25,7 @@ check: $(INSTALLED) ## what CI runs: lint, format, types, architecture, then the
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
 
-bench: $(INSTALLED) ## times and memory beside the raw limit of this machine
+bench: $(INSTALLED) ## times and memory beside the limit of this machine and beside others
 	@$(BIN)/python -m benchmarks
 
 campaign: $(INSTALLED) ## the long tests: faults by the thousand, gigabytes

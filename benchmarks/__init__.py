@@ -1,1 +1,1 @@
-"""How fast is it, beside the limit of this machine? `python -m benchmarks --help`."""
+"""How fast Sundog is, beside the limit of this machine: `python -m benchmarks --help`."""

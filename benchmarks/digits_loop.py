@@ -1,4 +1,4 @@
-"""What does W5 cost without a framework? `python -m benchmarks.digits_loop MODEL`: a plain loop, one process, one thread."""
+"""W5 without a framework: `python -m benchmarks.digits_loop MODEL`: a plain loop, one process, one thread."""
 
 from __future__ import annotations
 

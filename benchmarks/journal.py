@@ -1,4 +1,4 @@
-"""What does a record of a step cost: written to the journal by the writer's thread, and acknowledged?"""
+"""A record of a step: what it costs to write it to the journal in the writer's thread, until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sundog.kits.protocol.records import StepReopened
 from sundog.kits.workspace.journal import Journal
 from sundog.transports.link import Writer
 
-from .figures import Figure, Target
+from .figures import Figure
 
 RECORDS = 500
 PADDING_CHARACTERS = 300
@@ -21,7 +21,7 @@ PADDING_CHARACTERS = 300
 def appends() -> Iterator[Figure]:
     """Part of W1: several a round."""
     milliseconds = [seconds * 1000 for seconds in asyncio.run(_append())]
-    yield Figure("W1", "a record of 300 bytes, written and acknowledged", "ms", milliseconds, Target(1))
+    yield Figure("W1 record", "a record of 300 bytes, written and acknowledged", "ms", milliseconds)
 
 
 async def _append() -> list[float]:

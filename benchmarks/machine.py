@@ -1,4 +1,4 @@
-"""On which machine was it measured? Figures of two machines say nothing about each other."""
+"""The machine on which something is measured. Figures of two machines say nothing about each other."""
 
 from __future__ import annotations
 

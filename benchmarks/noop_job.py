@@ -1,4 +1,4 @@
-"""Which job has nothing to do but rounds? One whose sites add a number to every weight and give the model back."""
+"""A job that measures the runtime alone: its sites add a number to every weight and give the model back."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ CODE = Path(__file__).parent / "jobs" / "noop" / "custom"
 
 @dataclass(frozen=True)
 class Size:
-    """A model: so many float32 tensors of so many items each."""
+    """A model of equal float32 tensors."""
 
     name: str
     tensors: int
     items: int
+    """Per tensor."""
 
     @property
     def size_bytes(self) -> int:
@@ -24,20 +25,24 @@ class Size:
 
 
 SMALL = Size("1,000 parameters", 1, 1000)
+MEDIUM = Size("10,000 parameters", 1, 10_000)
 LARGE = Size("100 MB", 10, 2_500_000)
+HUGE = Size("1 GB", 10, 25_000_000)
 
 
 def write_noop_job(folder: Path, size: Size, *, rounds: int, sites: int) -> Path:
-    """Write the job's folder, with the built-in workflow, aggregator and update."""
+    """Write the job's folder, with the built-in workflow, aggregator and update; it notes its times beside the folder."""
+    notes = _notes(folder)
+    notes.mkdir(parents=True)
     components = [
         {"id": "persistor", "path": "noop.Zeros", "args": {"tensors": size.tensors, "items": size.items}},
         {"id": "update", "name": "FullModelUpdate"},
         {"id": "aggregator", "name": "WeightedMean"},
-        {"id": "clock", "path": "noop.Clock"},
+        {"id": "clock", "path": "noop.Clock", "args": {"path": str(notes / "rounds.json")}},
     ]
     references = {"aggregator_id": "aggregator", "persistor_id": "persistor", "update_id": "update"}
     workflow = {"id": "rounds", "name": "ScatterAndGather", "args": {"num_rounds": rounds, **references}}
-    executor = {"tasks": ["train"], "executor": {"path": "noop.AddNumber"}}
+    executor = {"tasks": ["train"], "executor": {"path": "noop.AddNumber", "args": {"path": str(notes / "first_task.json")}}}
     documents = {
         "meta.json": {"name": "noop", "min_clients": sites, "deploy_map": {"app": ["@ALL"]}, "resource_spec": {}},
         "app/config/config_fed_server.json": {"format_version": 2, "workflows": [workflow], "components": components},
@@ -53,10 +58,10 @@ def write_noop_job(folder: Path, size: Size, *, rounds: int, sites: int) -> Path
 
 @dataclass(frozen=True)
 class Times:
-    """What the job noted, in seconds of the monotonic clock."""
+    """What one run of the job noted, in seconds of the monotonic clock."""
 
     first_task: float
-    """When site-1 was given its first task."""
+    """When the first site was given its first task."""
     rounds: list[float]
     """When each round ended."""
 
@@ -66,7 +71,17 @@ class Times:
         return [after - before for before, after in zip(self.rounds, self.rounds[1:], strict=False)]
 
 
-def read_times(root: Path, job_id: str) -> Times:
-    """What a job noted in the folders server/ and site-1/ below `root`."""
-    rounds, first = (json.loads((root / name / "runs" / job_id / "clock.json").read_text()) for name in ("server", "site-1"))
+def take_times(job: Path) -> Times:
+    """What the last run of a job noted. Its notes are removed: the job can be run again."""
+    first, rounds = (_take(_notes(job) / name) for name in ("first_task.json", "rounds.json"))
     return Times(first[0], rounds)
+
+
+def _take(path: Path) -> list[float]:
+    times: list[float] = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    return times
+
+
+def _notes(job: Path) -> Path:
+    return job.with_name(f"{job.name}-notes")

@@ -1,105 +1,127 @@
-"""What does a round cost (W1: a model of 1,000 parameters; W2: one of 100 MB), in time and in memory?"""
+"""What a round costs (W1: a model of 1,000 parameters; W2: of 100 MB and of 1 GB), in time and in memory."""
 
 from __future__ import annotations
 
 import statistics
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
-from sundog.kits.poc.layout import Transport
-
-from .federation import Running, federation
-from .figures import Figure, Target
+from .federation import TRANSPORTS
+from .figures import Figure, Row, figures_of
 from .journal import appends
-from .memory import PeakMemory, is_measurable
-from .noop_job import LARGE, SMALL, Size, read_times, write_noop_job
-from .raw import raw_rounds
-from .simulated import simulate
+from .memory import is_measurable
+from .noop_job import HUGE, LARGE, SMALL, Size
+from .processes import MB, Plan, Processes, measure_processes
+from .raw import plain_rounds, raw_rounds
+from .simulated import SimulatedNoop, simulate_noop
 
 SITES, MANY_SITES = 2, 8
-SMALL_ROUNDS, LARGE_ROUNDS = 200, 6
+SMALL_ROUNDS, LARGE_ROUNDS, HUGE_ROUNDS = 200, 6, 4
 RAW_SMALL_ROUNDS = 1000
-MB = 1e6
-EMPTY_ROUND_MS: dict[Transport, float] = {"tcp": 10, "zmq": 10, "grpc": 15}
-LARGE_ROUND_RATIO: dict[Transport, float] = {"tcp": 6, "zmq": 9, "grpc": 9}
+BASELINE_ROUNDS = (6,)
+"""Of the small job before a large one."""
+LARGE_DEADLINE_SECONDS = 600.0
+"""Per job."""
+Measured = TypeVar("Measured")
+
+
+@dataclass
+class Limit:
+    """The limit, measured before and after what is compared with it: a machine that others use drifts."""
+
+    rounds: Callable[[Size, int], list[float]]
+    size: Size
+    count: int
+    unit_seconds: float = 1.0
+    seconds: list[float] = field(default_factory=list)
+
+    def around(self, measure: Callable[[], Measured]) -> Callable[[], Measured]:
+        """The same measurement between two of the limit."""
+
+        def measured() -> Measured:
+            self.seconds += self.rounds(self.size, self.count)[1:]
+            result = measure()
+            self.seconds += self.rounds(self.size, self.count)[1:]
+            return result
+
+        return measured
+
+    def median(self, _measured: object) -> float:
+        return statistics.median(self.seconds) / self.unit_seconds
 
 
 def small_rounds() -> Iterator[Figure]:
     """W1: nothing but the overhead."""
-    raw = _Raw(SMALL, RAW_SMALL_ROUNDS)
-    with raw.around():
-        values = _simulated(SMALL, SMALL_ROUNDS)
-    yield Figure("W1", "empty round, 2 sites, simulator", "ms", values, Target(3), raw.milliseconds)
-    for transport, target in EMPTY_ROUND_MS.items():
-        with federation(SITES, transport) as running, raw.around():
-            values = _real(running, SMALL, SMALL_ROUNDS, SITES)
-        yield Figure("W1", f"empty round, 2 sites, processes, {transport}", "ms", values, Target(target), raw.milliseconds)
+    plain = Limit(plain_rounds, SMALL, RAW_SMALL_ROUNDS, unit_seconds=1e-3)
+
+    def simulated() -> SimulatedNoop:
+        return simulate_noop(SMALL, rounds=SMALL_ROUNDS, sites=SITES)
+
+    what = "empty round, simulator"
+    rows: list[Row[SimulatedNoop]] = [Row("W1 simulator", what, "ms", lambda done: _milliseconds(done.round_seconds), plain.median)]
+    yield from figures_of(plain.around(simulated), rows)
+    for transport in TRANSPORTS:
+        yield from _small_processes(transport)
     yield from appends()
+
+
+def _small_processes(transport: str) -> Iterator[Figure]:
+    raw = Limit(raw_rounds, SMALL, RAW_SMALL_ROUNDS, unit_seconds=1e-3)
+
+    def measure() -> Processes:
+        return measure_processes(SITES, transport, Plan([SMALL_ROUNDS]))
+
+    rows: list[Row[Processes]] = [
+        Row("W1 processes", "empty round, processes", "ms", lambda done: _milliseconds(done.small_round_seconds), raw.median, transport)
+    ]
+    yield from figures_of(raw.around(measure), rows)
 
 
 def large_rounds() -> Iterator[Figure]:
     """W2: a model that must travel, and the memory that this takes."""
-    raw = _Raw(LARGE, LARGE_ROUNDS)
-    with raw.around():
-        values = _simulated(LARGE, LARGE_ROUNDS)
-    yield Figure("W2", "100 MB round, 2 sites, simulator", "ms", values, Target(5, is_ratio=True), raw.milliseconds)
-    grown = {}
-    for transport, target in LARGE_ROUND_RATIO.items():
-        with raw.around():
-            grown[transport] = _Grown(SITES, transport)
-        what = f"100 MB round, 2 sites, processes, {transport}"
-        yield Figure("W2", what, "ms", grown[transport].milliseconds, Target(target, is_ratio=True), raw.milliseconds)
-    few, many = grown["tcp"], _Grown(MANY_SITES, "tcp")
-    yield Figure("W2", "100 MB round, 8 sites, processes, tcp", "ms", many.milliseconds)
+    yield from _simulated(LARGE, LARGE_ROUNDS)
+    for transport in TRANSPORTS:
+        yield from _processes(LARGE, LARGE_ROUNDS, transport)
+    yield from _processes(LARGE, LARGE_ROUNDS, "tcp", MANY_SITES)
+    yield from _simulated(HUGE, HUGE_ROUNDS)
+    yield from _processes(HUGE, HUGE_ROUNDS, "tcp")
+
+
+def _simulated(size: Size, rounds: int) -> Iterator[Figure]:
+    raw = Limit(raw_rounds, size, rounds)
+
+    def measure() -> SimulatedNoop:
+        return simulate_noop(size, rounds=rounds, sites=SITES, deadline_seconds=LARGE_DEADLINE_SECONDS, is_watched=True)
+
+    key = f"W2 {size.name}, simulator"
+    rows: list[Row[SimulatedNoop]] = [Row(key, f"{size.name} round, simulator", "s", lambda done: done.round_seconds, raw.median)]
     if is_measurable():
-        yield Figure("W2", "server and its job process grow, 2 sites", "MB", [few.server_mb], Target(100))
-        yield Figure("W2", "server and its job process grow, 8 sites", "MB", [many.server_mb], Target(100))
-        yield Figure("W2", "the same, beside that for 2 sites", "MB", [many.server_mb], Target(1.2, is_ratio=True), few.server_mb)
-        yield Figure("W2", "a site and its job process grow", "MB", [few.site_mb], Target(2, is_ratio=True), LARGE.size_bytes / MB)
+        rows.append(Row(f"{key}, memory", f"{size.name}, simulator, peak memory", "MB", lambda done: [done.peak_mb]))
+    yield from figures_of(raw.around(measure), rows)
 
 
-class _Raw:
-    """The limit, measured before and after what is compared with it: a machine that others use drifts."""
+def _processes(size: Size, rounds: int, transport: str, sites: int = SITES) -> Iterator[Figure]:
+    raw = Limit(partial(raw_rounds, clients=sites), size, rounds)
 
-    def __init__(self, size: Size, rounds: int) -> None:
-        self._size, self._rounds = size, rounds
-        self.milliseconds = 0.0
+    def measure() -> Processes:
+        return measure_processes(sites, transport, Plan(BASELINE_ROUNDS, size, rounds, LARGE_DEADLINE_SECONDS))
 
-    @contextmanager
-    def around(self) -> Iterator[None]:
-        seconds = raw_rounds(self._size, self._rounds)[1:]
-        yield
-        seconds += raw_rounds(self._size, self._rounds)[1:]
-        self.milliseconds = statistics.median(seconds) * 1000
+    def grown(name: str, done: Processes) -> list[float]:
+        return [done.grown_mb[name] * MB / size.size_bytes]
 
-
-class _Grown:
-    """A federation runs the small job, then the large one: what the second takes beyond the first is for the model."""
-
-    def __init__(self, sites: int, transport: Transport) -> None:
-        with federation(sites, transport) as running:
-            server, site = running.pid("server"), running.pid("site-1")
-            with PeakMemory([server, site]) as before:
-                _real(running, SMALL, LARGE_ROUNDS, sites)
-            with PeakMemory([server, site]) as after:
-                self.milliseconds = _real(running, LARGE, LARGE_ROUNDS, sites)
-        self.server_mb, self.site_mb = ((after.peak_bytes[pid] - before.peak_bytes[pid]) / MB for pid in (server, site))
+    what = size.name if sites == SITES else f"{size.name}, {sites} sites"
+    key, round_of = f"W2 {what}", f"{size.name} round, processes{'' if sites == SITES else f', {sites} sites'}"
+    rows: list[Row[Processes]] = [Row(f"{key}, processes", round_of, "s", lambda done: done.large_round_seconds, raw.median, transport)]
+    if is_measurable():
+        server, site = f"{what}: the server grows by", f"{what}: a site grows by"
+        rows += [
+            Row(f"{key}, memory of the server", server, "models", partial(grown, "server"), transport=transport),
+            Row(f"{key}, memory of a site", site, "models", partial(grown, "site-1"), lambda _: 1.0, transport),
+        ]
+    yield from figures_of(raw.around(measure), rows)
 
 
-def _simulated(size: Size, rounds: int) -> list[float]:
-    with tempfile.TemporaryDirectory(prefix="sundog-bench-") as folder:
-        job = write_noop_job(Path(folder) / "job", size, rounds=rounds, sites=SITES)
-        done = simulate(job, Path(folder) / "simulation", SITES)
-        return _milliseconds(done.root, done.report["job_id"])
-
-
-def _real(running: Running, size: Size, rounds: int, sites: int) -> list[float]:
-    with tempfile.TemporaryDirectory(prefix="sundog-bench-") as folder:
-        ran = running.run(write_noop_job(Path(folder) / "job", size, rounds=rounds, sites=sites))
-    return _milliseconds(running.root, ran.report.job_id)
-
-
-def _milliseconds(root: Path, job_id: str) -> list[float]:
-    return [seconds * 1000 for seconds in read_times(root, job_id).per_round]
+def _milliseconds(seconds: list[float]) -> list[float]:
+    return [each * 1000 for each in seconds]

@@ -1,4 +1,4 @@
-"""What does a job do that measures the runtime alone? It adds numbers to a model of zeros and looks at the clock.
+"""Code of a job that measures the runtime alone: it adds numbers to a model of zeros and notes the time.
 
 Times are of the system's monotonic clock, which all processes of a machine share.
 """
@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
-from sundog import Context, Executor, Kind, Shareable, Task, observe
-from sundog.components.persistors.numpy_file import NPModelPersistor
+from sundog import Context, Executor, Kind, Persistor, Shareable, Task, observe
 
 
-class Zeros(NPModelPersistor):
+class Zeros(Persistor):
     """Starts from zeros.
 
     Args:
-        tensors: how many of them.
+        tensors: number of tensors.
         items: float32 in each.
     """
 
     def __init__(self, tensors: int, items: int) -> None:
-        super().__init__()
         self.tensors, self.items = tensors, items
 
     def load(self) -> Shareable:
@@ -34,9 +34,14 @@ class Zeros(NPModelPersistor):
 
 
 class Clock:
-    """Notes when each round ended, in clock.json in the run's folder."""
+    """Notes when each round ended.
 
-    def __init__(self) -> None:
+    Args:
+        path: the file, written at the end of the run.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
         self.rounds: list[float] = []
 
     @observe
@@ -44,20 +49,26 @@ class Clock:
         self.rounds.append(time.monotonic())
 
     @observe
-    def run_ended(self, ctx: Context) -> None:
-        (ctx.folder / "clock.json").write_text(json.dumps(self.rounds))
+    def run_ended(self) -> None:
+        self.path.write_text(json.dumps(self.rounds), encoding="utf-8")
 
 
 class AddNumber(Executor):
-    """Adds the site's number: equal results of two sites would be sent only once. Notes when its first task came."""
+    """Adds the site's number: equal results of two sites would be sent only once.
 
-    def __init__(self) -> None:
-        self.first_task: float | None = None
+    Args:
+        path: the first site to get a task notes the time in this file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.has_begun = False
 
     def execute(self, task: Task, ctx: Context) -> Shareable:
-        if self.first_task is None:
-            self.first_task = time.monotonic()
-            (ctx.folder / "clock.json").write_text(json.dumps([self.first_task]))
+        if not self.has_begun:
+            self.has_begun = True
+            with suppress(FileExistsError), self.path.open("x", encoding="utf-8") as file:
+                file.write(json.dumps([time.monotonic()]))
         number = int(ctx.site.removeprefix("site-"))
         weights = dict(task.model.tensors)
         for array in weights.values():

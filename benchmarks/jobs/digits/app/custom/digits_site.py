@@ -1,4 +1,4 @@
-"""How does a site of the job train? As the plain loop does, on its own pictures."""
+"""A site of the job: it trains as the plain loop does, on its own pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is trained? A small network on scikit-learn's digits, four sites that are not alike; for the job and the plain loop."""
+"""A small network on scikit-learn's digits, four sites that are not alike; for the job and the plain loop."""
 
 from __future__ import annotations
 
