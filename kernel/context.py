@@ -319,6 +319,8 @@ class Context:
     """The job's component instances by id."""
     checkpoint: Callable[[Shareable | Mapping[str, Any]], None] = field(default=lambda _state: None)
     """Keep a state now: if this process dies, this task, and no later one, starts again with it in `ctx.state`."""
+    notes: list[str] = field(default_factory=list)
+    """What `note` was told since the last commit."""
     is_state_new: bool = False
     """Whether job code has set `state`."""
     _state: Shareable | None = None
@@ -347,6 +349,11 @@ class Context:
         if self._rng is None:
             self._rng = np.random.default_rng(self.seed if self._rng_seed is None else self._rng_seed)
         return self._rng
+
+    def note(self, text: str) -> None:
+        """At the server: tell those who watch the job something that is no error. It goes into the report of the next round, once a job."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def for_call(
         self, *, task: str, seed: int, shared: Mapping[str, Any] | None = None, state: Shareable | None = None, **more: Any

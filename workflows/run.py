@@ -180,7 +180,9 @@ class JobRun(Run):
         own = mean_metrics(self._used.values()) if metrics is None else metrics
         numbers = StepMetrics({key: float(value) for key, value in own.items()}, sites)
         still_open = {task_id: "sent" if call.is_sent else "late" for task_id, call in self._calls.items()}
-        kept = self._supervisor.commit(StepResult(*where, state, self.parts(), tuple(self._used), still_open, numbers))
+        notes = tuple(self.context.notes)
+        kept = self._supervisor.commit(StepResult(*where, state, self.parts(), tuple(self._used), still_open, numbers, notes))
+        self.context.notes.clear()
         self._state = kept if kept is not None else self._state
         self._closed = self.context.step
         self.context.events.after_commit(workflow=where[0], step=where[1], state=self._state)

@@ -56,6 +56,8 @@ class StepResult:
     still_open: Mapping[str, str]
     """Task id → "sent" or "late", of those whose results a later step may use; all others of the step are over."""
     metrics: StepMetrics
+    notes: tuple[str, ...]
+    """What components said by `ctx.note` since the commit before."""
 
 
 class Supervisor(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...kernel.context import current_context
 from ...kernel.errors import ComponentError
 from ...kernel.roles import ModelUpdate
 from ...kernel.shareable import Kind, Shareable, Tensors
@@ -37,9 +38,19 @@ class FullModelUpdate(ModelUpdate):
         wrong = differences(aggregate.tensors, model.tensors, may_lack=True, may_convert=True)
         if wrong:
             raise AggregateMismatch(f"compared with the model, the aggregate {wrong}")
+        if len(aggregate.tensors) < len(model.tensors):
+            current_context().note(_missing([name for name in model.tensors if name not in aggregate.tensors]))
         if aggregate.kind is Kind.WEIGHT_DIFF:
             return model.replace(tensors=_joined(model.tensors, _added(model.tensors, aggregate.tensors)))
         return model.replace(tensors=_joined(model.tensors, _converted(model.tensors, aggregate.tensors)))
+
+
+def _missing(names: list[str]) -> str:
+    """One forgotten tensor spoils a model silently; that all sites leave some out may also be meant."""
+    if len(names) == 1:
+        return f"no site sends tensor {names[0]!r}: it stays as it was"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # what fits in a line
+    return f"no site sends tensors {', '.join(map(repr, names[:3]))}{more}: they stay as they were"
 
 
 def _joined(model: Tensors, changed: Tensors) -> Tensors:

@@ -47,3 +47,4 @@ def _round_lines(done: RoundReport) -> Iterator[str]:
     lost = {**dict.fromkeys(done.missing, "missing"), **dict.fromkeys(done.late, "late"), **done.rejected}
     for site, reason in lost.items():
         yield f"    without {site}: {reason}"
+    yield from (f"    note: {note}" for note in done.notes)

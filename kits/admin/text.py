@@ -134,6 +134,7 @@ def report(answer: JobReport) -> Iterator[Piece]:
     if answer.rounds:
         headings = ["WORKFLOW", "ROUND", "SECONDS", "USED", "LATE", "MISSING", "REJECTED", "METRICS"]
         yield _table(headings, map(_round_cells, answer.rounds))
+        yield from (f"Note: {row.workflow}, round {row.round}: {printable(note)}" for row in answer.rounds for note in row.notes)
     for heading, problem in [("Failed", answer.failure), *(("Went wrong besides", fault) for fault in answer.faults)]:
         if problem is not None:
             yield f"{heading}:"

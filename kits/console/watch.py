@@ -15,6 +15,7 @@ from ...kernel.wording import printable
 from ..admin.session import Session
 from ..protocol.answers import JobReport, Numbers, RoundReport
 
+MAX_NOTES = 3
 LINES_BESIDE_ROUNDS = 8
 """The rest of the view: what the job is, headings, the frame, a word on how to leave."""
 
@@ -33,13 +34,15 @@ def watch(session: Session, job_id: str, out: TextIO) -> JobReport:
 
 def view(report: JobReport, height: int) -> RenderableType:
     """What is shown of a job on a terminal of so many lines: the last rounds that there is room for."""
-    room = max(1, height - LINES_BESIDE_ROUNDS)
+    notes = [f"Note: {row.workflow}, round {row.round}: {note}" for row in report.rounds for note in row.notes][-MAX_NOTES:]
+    room = max(1, height - LINES_BESIDE_ROUNDS - len(notes))
     parts: list[RenderableType] = [Text(printable(line)) for line in _heading(report)]
     if report.rounds:
         hidden = len(report.rounds) - room
         if hidden > 0:
             parts.append(Text(f"({hidden} rounds before these)", style="dim"))
         parts.append(_rounds(report.rounds[-room:]))
+    parts += [Text(printable(note), no_wrap=True, overflow="ellipsis") for note in notes]
     if not report.is_end:
         parts.append(Text("Ctrl-C leaves this view; the job goes on.", style="dim"))
     return Group(*parts)

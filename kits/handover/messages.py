@@ -108,6 +108,8 @@ class CommitStep(Message, tag=78):
     still_open: dict[str, str]
     """Task id → "sent" or "late", of those whose results a later step may use."""
     metrics: StepMetrics
+    notes: list[str] = []
+    """What components have to say to those who watch the job."""
 
 
 class DropTasks(Message, tag=77):

@@ -207,8 +207,9 @@ class ServerJob:
         sent = [self._sender.payload(state, {}) for state in kept]
         payloads, parts = [payload for payload, _ in sent], [part for _, body in sent for part in body]
         message = say.CommitStep(
-            result.workflow, result.step, payloads, result.state is not None, list(result.used), dict(result.still_open), result.metrics
-        )
+            result.workflow, result.step, payloads, result.state is not None,
+            list(result.used), dict(result.still_open), result.metrics, list(result.notes),
+        )  # fmt: skip
         self._ask(message, parts)
         self._sender.handed(kept, only=True)
         return result.state

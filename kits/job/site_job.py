@@ -200,7 +200,7 @@ class SiteJob:
         pieces = split_body(payloads, body)
         state = unpack(folder, message.state, *pieces[1])[0] if message.state is not None else None
         context = self.context.for_call(
-            task=message.name, seed=message.seed, workflow=message.workflow, step=message.step, abort=Abort(), state=state
+            task=message.name, seed=message.seed, workflow=message.workflow, step=message.step, abort=Abort(), state=state, notes=[]
         )
         task = Task(message.name, None, {}, message.deadline_seconds, message.task_id, message.workflow, message.step, message.site)
         context.checkpoint = lambda state: self._checkpoint(message.task_id, state)

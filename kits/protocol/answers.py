@@ -266,6 +266,8 @@ class RoundReport(msgspec.Struct, frozen=True):
     """What the workflow itself reported of the step."""
     open: list[str] = []
     """Sites that were still at work on a task of it when it closed; their results may be used by a later one."""
+    notes: list[str] = []
+    """What components had to say in it, each once a run."""
 
 
 class JobReport(msgspec.Struct, frozen=True):

@@ -134,6 +134,8 @@ class StepClosed(Record, tag=7):
     """(task id, used | late | rejected | missing | open, reason): all tasks of the step, and those of earlier ones that are over now."""
     metrics: StepMetrics
     time_seconds: float
+    notes: list[str] = []
+    """What components had to say, and no earlier step of the run has."""
 
 
 class TasksDropped(Record, tag=10):

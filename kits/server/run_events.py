@@ -48,6 +48,7 @@ class CommitAsked:
     still_open: Mapping[str, str]
     metrics: StepMetrics
     at: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

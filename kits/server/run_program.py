@@ -140,7 +140,7 @@ class ServerRunProgram:
                 self.feed(
                     ev.CommitAsked(
                         message.workflow, message.step, tuple(message.payloads), tuple(metas), message.has_state,
-                        tuple(message.used), message.still_open, message.metrics, self._now(),
+                        tuple(message.used), message.still_open, message.metrics, self._now(), tuple(message.notes),
                     ),
                     first,
                 )  # fmt: skip

@@ -140,6 +140,8 @@ class RunState:
     """The closed steps, as the job report has them."""
     final_state: Payload | None = None
     """The state that was committed last: the model of the run."""
+    notes: set[str] = field(default_factory=set)
+    """What components have said in closed steps: each is told once a run."""
     left_out: set[str] = field(default_factory=set)
     """Sites whose result was not used in some closed step."""
     opened_at: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -199,6 +201,7 @@ class RunState:
         judged = [(self.tasks[task_id], verdict, reason) for task_id, verdict, reason in record.verdicts]
         opened = self.opened_at.pop(step, record.time_seconds)
         self.rounds.append(round_report(record, judged, opened))
+        self.notes.update(record.notes)
         for task in self.open_steps.pop(step, ()):
             self.ended_scatters.pop(task.open.task_id, None)
         for task, verdict, reason in judged:
@@ -237,5 +240,5 @@ def round_report(record: StepClosed, judged: Iterable[tuple[TaskState, str, str]
     return RoundReport(
         record.workflow, record.step, round(record.time_seconds - opened, 6), sorted(set().union(*by_verdict.values())),
         sorted(by_verdict["used"]), sorted(by_verdict["late"]), sorted(by_verdict["missing"]), reasons,
-        record.metrics.sites, record.metrics.own, sorted(by_verdict[OPEN]),
+        record.metrics.sites, record.metrics.own, sorted(by_verdict[OPEN]), record.notes,
     )  # fmt: skip

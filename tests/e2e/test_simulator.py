@@ -422,6 +422,21 @@ def test_mistakes_of_a_config_are_told_with_place_and_hint_before_anything_is_bu
     assert report.rounds == []
 
 
+def test_a_tensor_that_all_sites_forget_is_named_after_the_first_round(tmp_path: Path) -> None:
+    code = "import sundog\nfor task in sundog.site().tasks():\n    sundog.site().send({'bias': [1.0]}, num_examples=1)\n"
+    job = JobFolder(tmp_path / "job", [training(2)], [executor({"name": "ScriptExecutor", "args": {"script": "code_e2e.py"}})], code=code)
+    persistor = {"id": "persistor", "name": "NPModelPersistor", "args": {"model_name": "start.npz"}}
+    job.server["components"] = [persistor if part["id"] == "persistor" else part for part in job.server["components"]]
+    folder = job.write()
+    (folder / "app" / "models").mkdir()
+    np.savez(folder / "app" / "models" / "start.npz", coef=np.zeros(3), bias=np.zeros(1))
+
+    report = run(folder, tmp_path / "w")
+
+    assert report.status == COMPLETED, report
+    assert [done.notes for done in report.rounds] == [["no site sends tensor 'coef': it stays as it was"], []]
+
+
 def test_a_throwing_observer_is_named_in_the_report_and_the_job_goes_on(tmp_path: Path) -> None:
     """T149."""
     code = "from sundog import observe\n\nclass Bad:\n    @observe\n    def step_started(self):\n        raise ValueError('oops')\n"

@@ -226,6 +226,20 @@ def test_a_commit_names_who_was_used_and_each_sites_numbers() -> None:
     assert result.metrics.sites == {"a": {"loss": 0.5}}
 
 
+def test_a_commit_has_what_components_noted_since_the_one_before() -> None:
+    federation = Federation()
+    call = federation.context.for_call(task="train", seed=0)
+    for text in ("a", "b", "a"):
+        call.note(text)
+
+    federation.run.commit()
+    federation.context.note("c")
+    federation.run.commit()
+    federation.run.commit()
+
+    assert [result.notes for result in federation.desk.closed] == [("a", "b"), ("c",), ()]
+
+
 # --- scatter waits ---
 
 

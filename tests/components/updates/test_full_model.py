@@ -6,6 +6,7 @@ import pytest
 
 from sundog.components import blockwise
 from sundog.components.updates.full_model import AggregateMismatch, FullModelUpdate
+from sundog.kernel.context import Context, entered
 from sundog.kernel.shareable import Kind, Shareable
 
 MODEL = Shareable(Kind.WEIGHTS, {"w": np.array([1, 2, 3], np.float32), "n": np.array([5], np.int64)}, {"architecture": "tiny"})
@@ -25,6 +26,22 @@ def test_tensors_that_the_aggregate_lacks_stay() -> None:
     got = apply(MODEL, Shareable(Kind.WEIGHTS, {"w": np.array([7, 8, 9], np.float32)}))
 
     assert {name: value.tolist() for name, value in got.tensors.items()} == {"n": [5], "w": [7, 8, 9]}
+
+
+def test_tensors_that_no_site_sends_are_named() -> None:
+    """Forgotten at all sites, one of two tensors was not trained for seven rounds, and nothing said so."""
+    one, many = Context(), Context()
+    wide = MODEL.replace(tensors={f"w{number}": np.ones(1) for number in range(6)})
+
+    with entered(one):
+        for _ in range(2):
+            apply(MODEL, Shareable(Kind.WEIGHTS, {"w": np.array([7, 8, 9], np.float32)}))
+        apply(MODEL, MODEL)
+    with entered(many):
+        apply(wide, Shareable(Kind.WEIGHT_DIFF, {"w3": np.ones(1)}))
+
+    assert one.notes == ["no site sends tensor 'n': it stays as it was"]
+    assert many.notes == ["no site sends tensors 'w0', 'w1', 'w2' and 2 more: they stay as they were"]
 
 
 def test_the_model_keeps_its_dtypes() -> None:

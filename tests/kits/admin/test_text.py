@@ -51,7 +51,9 @@ def test_names_from_outside_cannot_move_the_cursor() -> None:
 
 def test_a_failed_job_s_report_says_where_and_what_next() -> None:
     failure = Problem("SD-4090", "ValueError: no data", where="train.py:7", cure="look there", site="site-2", component="trainer")
-    rounds = [RoundReport("train", 0, 1.5, ["site-1", "site-2"], ["site-1"], [], [], {"site-2": "NaN in w"}, {}, {"loss": None})]
+    rounds = [
+        RoundReport("train", 0, 1.5, ["site-1", "site-2"], ["site-1"], [], [], {"site-2": "NaN in w"}, {}, {"loss": None}, notes=["a\x1bb"])
+    ]
     report = JobReport(
         "4fa2", "hello", "FINISHED:EXECUTION_EXCEPTION", "it failed", 2.0, ["site-1", "site-2"], {"loss": 0.25}, "ab" * 32,
         "models/model.safetensors", rounds, failure,
@@ -63,6 +65,7 @@ def test_a_failed_job_s_report_says_where_and_what_next() -> None:
     assert "Metrics: loss=0.25\n" in out
     assert "site-2 (NaN in w)" in out
     assert "loss=nan" in out
+    assert "Note: train, round 0: a\\x1bb\n" in out
     assert "Failed:\n[SD-4090] ValueError: no data\n  where: site-2 trainer train.py:7\n  cure:  look there\n" in out
 
 

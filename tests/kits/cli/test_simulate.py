@@ -68,7 +68,9 @@ def test_numpy_is_not_imported_before_its_threads_are_counted() -> None:
 
 # --- words and statuses ---
 
-DONE = RoundReport("train", 0, 1.5, ["a", "b"], ["a"], [], ["b"], {}, {}, {"accuracy": 0.25, "loss": None})
+DONE = RoundReport(
+    "train", 0, 1.5, ["a", "b"], ["a"], [], ["b"], {}, {}, {"accuracy": 0.25, "loss": None}, notes=["no site sends tensor 'coef'"]
+)
 
 
 def report(status: str, **more: object) -> JobReport:
@@ -97,6 +99,7 @@ def test_each_round_is_told_once_with_who_is_missing(tmp_path: Path) -> None:
         "job: RUNNING\n"
         "  train  round 0  1 of 2 sites    1.50 s  accuracy 0.25  loss nan\n"
         "    without b: missing\n"
+        "    note: no site sends tensor 'coef'\n"
         "job: FINISHED:ABORTED (by hand) after 2.0 s\n"
         "[SD-1] it\\x1b broke\n  where: here\n  cure:  mend it\n"
         "  accuracy 0.25\n"

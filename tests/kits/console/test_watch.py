@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -44,6 +45,17 @@ def test_it_fits_a_terminal_however_many_rounds_there_are() -> None:
     assert len(lines) <= 24
     assert any(line.split()[:2] == ["train", "499"] for line in lines)
     assert any("rounds before these" in line for line in lines)
+
+
+def test_the_last_notes_of_components_stand_below_the_rounds_and_fit_too() -> None:
+    job = report(500)
+    rounds = [msgspec.structs.replace(row, notes=[f"no site sends {'w' * 200}", f"second {row.round}"]) for row in job.rounds]
+
+    lines = drawn(msgspec.structs.replace(job, rounds=rounds), 24)
+
+    assert len(lines) <= 24
+    assert lines[-4].startswith("Note: train, round 498: second 498")
+    assert lines[-3].startswith("Note: train, round 499: no site sends www")
 
 
 def test_it_ends_with_the_job(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:

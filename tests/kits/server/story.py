@@ -81,13 +81,15 @@ class Story:
         parts: int = 0,
         still_open: dict[str, str] | None = None,
         late: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
     ) -> list[AnyRecord]:
         """`late`: ids of earlier tasks whose results it used."""
         payloads = [*([state] if state else []), *(Payload(1, f"{step}{number}".rjust(64, "0"), 5) for number in range(parts))]
         ids = (*(open_task(site, step).task_id for site in used), *late)
         metas = tuple(b"x" for _ in payloads)
         metrics = StepMetrics({"loss": 0.5}, {})
-        return self.on(ev.CommitAsked(WORKFLOW, step, tuple(payloads), metas, state is not None, ids, still_open or {}, metrics, self.at))
+        asked = (WORKFLOW, step, tuple(payloads), metas, state is not None, ids, still_open or {}, metrics, self.at, notes)
+        return self.on(ev.CommitAsked(*asked))
 
     def finish(self, finish: Finish | None = None) -> list[AnyRecord]:
         return self.on(ev.FinishSaid(finish or Finish(), self.at))

@@ -409,6 +409,20 @@ def test_a_commit_asked_for_again_is_told_and_not_recorded(story: Story) -> None
     assert story.asked == ["Tell"]
 
 
+def test_a_note_is_told_with_the_first_round_that_has_it_whatever_process_says_it_again(story: Story) -> None:
+    noted = []
+    for step, notes in enumerate([("a",), ("a", "b"), ("b",)]):
+        if step:
+            story.step(step)
+        for site in SITES:
+            story.result(site, step)
+        noted += [record.notes for record in story.commit(step, notes=notes) if isinstance(record, StepClosed)]
+        story.die()
+
+    assert noted == [["a"], ["b"], []]
+    assert [done.notes for done in story.run.rounds] == noted
+
+
 def test_three_deaths_without_a_record_end_the_run_with_the_signal_and_the_last_words(story: Story) -> None:
     assert [story.die() for _ in range(MAX_DEATHS - 1)] == [[], []]
 
