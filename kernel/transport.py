@@ -1,12 +1,14 @@
 """The transport interface: what a wire must do, and what it may raise.
 
 A transport moves frames; it knows nothing of what is in them. Everything that must hold on every wire
-(identity, heartbeat, reconnect, blob transfer) lives above, in transports/link.
+(identity, heartbeat, reconnect, blob transfer) lives above, in transports/link. With a `Security` it authenticates
+both ends by certificates and encrypts what passes between them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -107,6 +109,98 @@ class AddressError(TransportError):
     code = "SD-2008"
 
 
+class SecurityNotSupported(TransportError):
+    """A transport was asked for certificates, and can only speak in clear.
+
+    Cause: the address names a transport without support for certificates.
+
+    Cure: choose a transport that supports them.
+    """
+
+    code = "SD-2070"
+
+
+class CertificateRejected(TransportError):
+    """The peer's certificate was not accepted by this side.
+
+    Cause: it has expired or was revoked, or it was issued for another project, role or name.
+
+    Cure: the message says which; compare the kits of the two sides, and issue the peer's certificate again.
+    """
+
+    code = "SD-2071"
+
+
+class HandshakeFailed(ConnectFailed):
+    """The two sides did not agree on a connection secured by certificates.
+
+    Cause: one side is in clear and the other is not, or the other side did not accept this side's certificate.
+
+    Cure: look at the other side's log.txt, which has its reason; compare the kits of the two sides.
+    """
+
+    code = "SD-2072"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What one end of a secured connection presents, and what it trusts.
+
+    Equal credentials may be cached: a wire rebuilds its own objects when they differ from those of the last handshake.
+    """
+
+    certificate: bytes
+    """This end's own certificate, DER: the peer's `Connection.peer_certificate`."""
+    chain: bytes = b""
+    """PEM: the same certificate, then the intermediate ones."""
+    private_key: bytes = field(default=b"", repr=False)
+    """PEM, PKCS #8, not encrypted."""
+    trust_anchors: bytes = b""
+    """PEM: the authorities whose certificates are accepted."""
+    server_name: str = ""
+    """For a dialer: the DNS name that the listener's certificate must carry. Empty: the host of the address."""
+    curve_secret_key: bytes = field(default=b"", repr=False)
+    """32 bytes, for ZeroMQ CURVE; its public key is part of `certificate`."""
+    curve_server_key: bytes = b""
+    """32 bytes, for a dialer over ZeroMQ CURVE: the listener's public key."""
+
+
+class Security(ABC):
+    """One participant's side of each handshake: what it presents, and which peers it accepts.
+
+    A wire asks it anew at each handshake, so that a renewed certificate is used without a restart. Its methods are
+    called on any thread, by several handshakes at once; they must be quick and must not block on I/O.
+    """
+
+    @abstractmethod
+    def credentials(self, address: str) -> Credentials:
+        """What to use in the next handshake at this address, which is listened at or dialed.
+
+        Raises:
+            TransportError: there are none to use now. At a dialer `connect` raises it; at a listener this handshake fails.
+        """
+
+    @abstractmethod
+    def judge(self, certificate: bytes, *, curve_key: bytes = b"") -> None:
+        """Accept the peer by returning; called after the peer has proved its certificate, before any frame passes.
+
+        It decides alone: a wire's library may have checked the chain already, or not.
+
+        Args:
+            certificate: the peer's, DER.
+            curve_key: ZeroMQ CURVE only: the public key that the peer proved instead; it must be that of the certificate.
+
+        Raises:
+            CertificateRejected: the peer is not accepted (a TransportError of another class, or any other exception, which
+                the wire wraps in HandshakeFailed, rejects it too). At a dialer `connect` raises it; at a listener the
+                connection never reaches `accept`, and the dialer gets HandshakeFailed without the reason.
+        """
+
+    @abstractmethod
+    def handshake_failed(self, peer: str, error: TransportError) -> None:
+        """Called at a listener, which goes on: this peer could not be connected. Log it, at a limited rate: anybody can cause it."""
+
+
 class Connection(ABC):
     """Frames to and from one peer, in order, each at most once, until the connection ends.
 
@@ -117,6 +211,8 @@ class Connection(ABC):
     """This end's address."""
     peer: str
     """The other end's address."""
+    peer_certificate: bytes | None = None
+    """The certificate that the peer proved in the handshake, DER; None in clear."""
     linger_seconds: float = 2.0
     """How long `close` waits at most for the peer to take what was sent."""
     max_frame_bytes: int
@@ -201,19 +297,45 @@ class Transport(ABC):
     """Whether frames can never leave this machine, whatever the address says."""
 
     @abstractmethod
-    async def listen(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+    async def listen(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
         """Listen at `scheme://…`; port 0 picks a free one.
+
+        Args:
+            address: where.
+            security: asked at each handshake; a peer in clear is turned away. None: in clear.
+            max_frame_bytes: the limit of each connection.
 
         Raises:
             AddressError: the address cannot be understood.
             ListenFailed: it cannot be bound.
+            SecurityNotSupported: `security` is given, and this transport only speaks in clear.
         """
 
     @abstractmethod
-    async def connect(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+    async def connect(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
         """Connect to a listener. The caller sets a deadline by cancelling.
+
+        With `security` it returns when both sides have accepted each other.
+
+        Args:
+            address: of the listener.
+            security: asked at each handshake; a listener in clear is not accepted. None: in clear.
+            max_frame_bytes: the connection's limit.
 
         Raises:
             AddressError: the address cannot be understood.
             ConnectFailed: nobody answers there.
+            HandshakeFailed: the other side is in clear and this one not, or the reverse, or it rejects this one's certificate.
+                In clear, a wire without a handshake may raise ConnectionLost or MalformedFrame at the first `receive` instead.
+            SecurityNotSupported: `security` is given, and this transport only speaks in clear.
+            TransportError: what `security` raised, such as CertificateRejected.
         """
+
+    def require_clear(self, security: Security | None, address: str) -> None:
+        """Refuse what a transport without support for certificates cannot do; for its `listen` and `connect`.
+
+        Raises:
+            SecurityNotSupported: `security` is given.
+        """
+        if security is not None:
+            raise SecurityNotSupported(f"the transport {self.scheme!r} does not support certificates yet", where=address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..kernel.plugins import plugins
-from ..kernel.transport import MAX_FRAME_BYTES, AddressError, Connection, Listener, Transport
+from ..kernel.transport import MAX_FRAME_BYTES, AddressError, Connection, Listener, Security, Transport
 from ..kernel.wording import did_you_mean
 from .address import scheme_of
 
@@ -25,21 +25,24 @@ def transport_of(address: str) -> Transport:
     return kind()
 
 
-async def listen(address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+async def listen(address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
     """Listen at an address of any transport.
 
     Raises:
         AddressError: the address cannot be understood.
         ListenFailed: it cannot be bound.
+        SecurityNotSupported: `security` is given, and the transport only speaks in clear.
     """
-    return await transport_of(address).listen(address, max_frame_bytes=max_frame_bytes)
+    return await transport_of(address).listen(address, security=security, max_frame_bytes=max_frame_bytes)
 
 
-async def connect(address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+async def connect(address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
     """Connect to a listener of any transport. The caller sets a deadline by cancelling.
 
     Raises:
         AddressError: the address cannot be understood.
-        ConnectFailed: nobody answers there.
+        ConnectFailed: nobody answers there, or the handshake failed.
+        SecurityNotSupported: `security` is given, and the transport only speaks in clear.
+        TransportError: what `security` raised, such as CertificateRejected.
     """
-    return await transport_of(address).connect(address, max_frame_bytes=max_frame_bytes)
+    return await transport_of(address).connect(address, security=security, max_frame_bytes=max_frame_bytes)

@@ -23,6 +23,7 @@ from ..kernel.transport import (
     EndOfConnection,
     Listener,
     ListenFailed,
+    Security,
     Transport,
 )
 from ..kernel.wording import reason_of
@@ -66,7 +67,8 @@ class GrpcStream(Transport):
 
     scheme = "grpc"
 
-    async def listen(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+    async def listen(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+        self.require_clear(security, address)
         wanted = Address.parse_as("grpc", address)
         _stay()
         listener = GrpcListener(wanted, max_frame_bytes)
@@ -80,7 +82,8 @@ class GrpcStream(Transport):
             ) from error
         return listener
 
-    async def connect(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+    async def connect(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+        self.require_clear(security, address)
         wanted = Address.parse_as("grpc", address)
         try:
             endpoints = await to_dial(wanted)

@@ -1,9 +1,14 @@
-"""How frames travel inside one process: handed over by reference, on one event loop."""
+"""Frames inside one process: handed over by reference, on one event loop.
+
+Certificates are shown and judged as on any wire, but nothing is proved or encrypted: both ends are this process.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 from ..kernel.errors import TransportError
@@ -15,8 +20,10 @@ from ..kernel.transport import (
     ConnectionLost,
     EndOfConnection,
     Frame,
+    HandshakeFailed,
     Listener,
     ListenFailed,
+    Security,
     Transport,
 )
 from .framing import too_large
@@ -33,21 +40,21 @@ class Inproc(Transport):
     scheme = "inproc"
     is_local = True
 
-    async def listen(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+    async def listen(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
         name = _name(address)
         if name.endswith(":0"):
             name = f"{name[:-1]}{next(_serial)}"
         here = _listeners.setdefault(asyncio.get_running_loop(), {})
         if name in here:
             raise ListenFailed("this name is taken", where=address)
-        here[name] = listener = InprocListener(f"inproc://{name}", here, max_frame_bytes)
+        here[name] = listener = InprocListener(f"inproc://{name}", here, security, max_frame_bytes)
         return listener
 
-    async def connect(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+    async def connect(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
         listener = _listeners.get(asyncio.get_running_loop(), {}).get(_name(address))
         if listener is None:
             raise ConnectFailed("nobody on this event loop listens here", where=address)
-        return listener.dial(max_frame_bytes)
+        return listener.dial(security, max_frame_bytes)
 
 
 def _name(address: str) -> str:
@@ -57,25 +64,78 @@ def _name(address: str) -> str:
     return name
 
 
+@contextmanager
+def _coded(peer: str) -> Iterator[None]:
+    """Turn an unexpected error of a `Security` into one with a code."""
+    try:
+        yield
+    except TransportError:
+        raise
+    except Exception as error:
+        raise HandshakeFailed(f"the peer could not be judged: {error!r}", where=peer) from error
+
+
 class InprocListener(Listener):
     """Accepts the connections that `Inproc.connect` makes."""
 
-    def __init__(self, address: str, here: dict[str, InprocListener], max_frame_bytes: int) -> None:
+    def __init__(self, address: str, here: dict[str, InprocListener], security: Security | None, max_frame_bytes: int) -> None:
         self.address = address
         self.contact = address
         self._here = here
+        self._security = security
         self._max_frame_bytes = max_frame_bytes
         self._arrived: Mailbox[InprocConnection] = Mailbox(address)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}: {self._arrived.state}, {len(self._arrived)} connections wait>"
 
-    def dial(self, max_frame_bytes: int) -> Connection:
-        """The client's end of a new connection; the other end waits to be accepted."""
+    def dial(self, security: Security | None, max_frame_bytes: int) -> Connection:
+        """The client's end of a new connection; the other end waits to be accepted.
+
+        Raises:
+            HandshakeFailed: one end is in clear and the other is not, or this listener rejects the client's certificate.
+            TransportError: what the client's `security` raised.
+        """
+        caller = f"{self.address}#{next(_serial)}"
+        theirs, ours = self._shake_hands(caller, security)
         limit = min(max_frame_bytes, self._max_frame_bytes)
-        there, back = _Lane(f"{self.address}#{next(_serial)}", limit), _Lane(self.address, limit)
-        self._arrived.put(InprocConnection(there, back))
-        return InprocConnection(back, there)
+        there, back = _Lane(caller, limit), _Lane(self.address, limit)
+        self._arrived.put(InprocConnection(there, back, theirs))
+        return InprocConnection(back, there, ours)
+
+    def _shake_hands(self, caller: str, security: Security | None) -> tuple[bytes | None, bytes | None]:
+        """The certificates of the client and of this listener, once each end has accepted the other's; None in clear."""
+        mine = self._security
+        if mine is None and security is None:
+            return None, None
+        if mine is None:
+            raise HandshakeFailed("the listener is in clear", where=self.address)
+        if security is None:
+            with self._answering(mine, caller):
+                raise HandshakeFailed("the client is in clear", where=caller)
+        with _coded(self.address):
+            theirs = security.credentials(self.address).certificate
+        with self._answering(mine, caller):
+            ours = mine.credentials(self.address).certificate
+        try:
+            with _coded(self.address):
+                security.judge(ours)
+        except TransportError:
+            mine.handshake_failed(caller, HandshakeFailed("the client ended the handshake", where=caller))
+            raise
+        with self._answering(mine, caller):
+            mine.judge(theirs)
+        return theirs, ours
+
+    @contextmanager
+    def _answering(self, security: Security, caller: str) -> Iterator[None]:
+        """The listener's part of a handshake: its reason for a failure is reported here, and not to the client."""
+        try:
+            with _coded(caller):
+                yield
+        except TransportError as error:
+            security.handshake_failed(caller, error)
+            raise HandshakeFailed("the listener ended the handshake", where=self.address) from None
 
     async def accept(self) -> Connection:
         return await self._arrived.get()
@@ -90,9 +150,10 @@ class InprocListener(Listener):
 class InprocConnection(Connection):
     """One end of a pair: two lanes, one to receive from and one to send into."""
 
-    def __init__(self, inward: _Lane, outward: _Lane) -> None:
+    def __init__(self, inward: _Lane, outward: _Lane, peer_certificate: bytes | None) -> None:
         self.local = outward.sender
         self.peer = inward.sender
+        self.peer_certificate = peer_certificate
         self._inward = inward
         self._outward = outward
         self._turn = asyncio.Lock()

@@ -1,4 +1,4 @@
-"""How frames travel over TCP, in clear."""
+"""Frames over TCP, in clear."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import errno
 import socket
 
-from ..kernel.transport import MAX_FRAME_BYTES, ConnectFailed, Connection, Listener, ListenFailed, Transport
+from ..kernel.transport import MAX_FRAME_BYTES, ConnectFailed, Connection, Listener, ListenFailed, Security, Transport
 from ..kernel.wording import reason_of
 from .address import Address
 from .listener import BACKLOG, SocketListener
@@ -20,7 +20,8 @@ class Tcp(Transport):
 
     scheme = "tcp"
 
-    async def listen(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+    async def listen(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+        self.require_clear(security, address)
         wanted = Address.parse_as("tcp", address)
         try:
             sock = await _bound(wanted)
@@ -33,7 +34,8 @@ class Tcp(Transport):
 
         return SocketListener(sock, address=str(bound), contact=str(bound.contact()), connection=connection)
 
-    async def connect(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+    async def connect(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+        self.require_clear(security, address)
         wanted = Address.parse_as("tcp", address)
         try:
             return _connection(await _connected(wanted), max_frame_bytes)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import zmq
 
-from ..kernel.transport import MAX_FRAME_BYTES, AddressError, ConnectFailed, Connection, Listener, ListenFailed, Transport
+from ..kernel.transport import MAX_FRAME_BYTES, AddressError, ConnectFailed, Connection, Listener, ListenFailed, Security, Transport
 from ..kernel.wording import reason_of
 from .address import Address
 from .resolving import to_bind, to_dial
@@ -34,7 +34,8 @@ _callers = itertools.count(1)
 class _Wire(Transport):
     """What both address forms share."""
 
-    async def listen(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+    async def listen(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+        self.require_clear(security, address)
         try:
             hub = hub_at(await self._to_bind(address), max_frame_bytes)
             bound, contact = self._names(address, hub.endpoint)
@@ -44,7 +45,8 @@ class _Wire(Transport):
         except zmq.ZMQError as error:
             raise ListenFailed(error.strerror, where=address) from error
 
-    async def connect(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+    async def connect(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+        self.require_clear(security, address)
         failures = []
         try:
             for endpoint in await self._to_dial(address):

@@ -1,4 +1,4 @@
-"""Do our transports, and a stranger's, pass the public suite?"""
+"""Our transports, and third-party ones, in the public suite."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from sundog.kernel.transport import Credentials
 from sundog.transports.address import Address
 from sundog.transports.grpc_stream import GrpcStream
 from sundog.transports.inproc import Inproc
@@ -59,6 +60,7 @@ WIRES = {
         address=lambda: "inproc://suite:0",
         nobody="inproc://nobody",
         bad_addresses=("inproc://", "inproc://a b", "inproc://a/b"),
+        credentials=lambda name: Credentials(f"{name} {next(_serial)}".encode()),
     ),
     "tcp": Wire(
         Tcp(),

@@ -17,6 +17,7 @@ import pytest
 import zmq
 
 from sundog.kernel.transport import (
+    MAX_FRAME_BYTES,
     AddressError,
     ConnectFailed,
     Connection,
@@ -54,10 +55,10 @@ async def exchange(client: Connection, server: Connection) -> None:
 
 
 @asynccontextmanager
-async def three(**limits: int) -> AsyncIterator[tuple[ZmqListener, Connection, Connection]]:
+async def three(max_frame_bytes: int = MAX_FRAME_BYTES) -> AsyncIterator[tuple[ZmqListener, Connection, Connection]]:
     """A listener, and a connection to it that must not be disturbed."""
-    async with await ZeroMq().listen(LOOPBACK, **limits) as listener:
-        client = await ZeroMq().connect(listener.contact, **limits)
+    async with await ZeroMq().listen(LOOPBACK, max_frame_bytes=max_frame_bytes) as listener:
+        client = await ZeroMq().connect(listener.contact, max_frame_bytes=max_frame_bytes)
         server = await listener.accept()
         assert isinstance(listener, ZmqListener)
         try:

@@ -8,7 +8,7 @@ import itertools
 import socket
 from pathlib import Path
 
-from sundog.kernel.transport import MAX_FRAME_BYTES, AddressError, ConnectFailed, Connection, Listener, ListenFailed, Transport
+from sundog.kernel.transport import MAX_FRAME_BYTES, AddressError, ConnectFailed, Connection, Listener, ListenFailed, Security, Transport
 from sundog.transports.listener import SocketListener
 from sundog.transports.stream import StreamConnection
 
@@ -21,7 +21,8 @@ class Unix(Transport):
     scheme = "unix"
     is_local = True
 
-    async def listen(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+    async def listen(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
+        self.require_clear(security, address)
         path = _path(address)
         sock = socket.socket(socket.AF_UNIX)
         try:
@@ -37,7 +38,8 @@ class Unix(Transport):
 
         return UnixListener(sock, address=address, contact=address, connection=connection)
 
-    async def connect(self, address: str, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+    async def connect(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Connection:
+        self.require_clear(security, address)
         with contextlib.ExitStack() as undo:
             sock = undo.enter_context(socket.socket(socket.AF_UNIX))
             sock.setblocking(False)

@@ -1,4 +1,4 @@
-"""Is this a transport? The suite that ours pass, for anybody's: at the base of each case stands kernel/transport.py.
+"""The conformance suite for transports, ours and third-party ones; each case states a promise of kernel/transport.py.
 
 It needs no test framework. With pytest it is two lines::
 
@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from types import ModuleType
 
-from . import endings, hostile, listeners, pressure, traffic
+from . import endings, hostile, listeners, pressure, secured, traffic
 from .wire import Poke, Wire, claim
 
 __all__ = ["CASES", "Case", "Poke", "Wire", "applicable", "run_case"]
@@ -31,13 +31,16 @@ def _cases(module: ModuleType) -> dict[str, Case]:
 
 
 _HOSTILE = _cases(hostile)
-CASES: dict[str, Case] = {**_cases(traffic), **_cases(pressure), **_cases(endings), **_cases(listeners), **_HOSTILE}
+_SECURED = _cases(secured)
+CASES: dict[str, Case] = {**_cases(traffic), **_cases(pressure), **_cases(endings), **_cases(listeners), **_HOSTILE, **_SECURED}
 """Name, which says the fact, → the case that shows it."""
 
 
 def applicable(wire: Wire) -> list[str]:
-    """The names of the cases that can be tried on a wire: all, or all but the raw bytes."""
-    return [name for name in CASES if wire.poke is not None or name not in _HOSTILE]
+    """The names of the cases for a wire: those with raw bytes need its `poke`, those with certificates its `credentials`."""
+    left_out = set() if wire.poke is not None else set(_HOSTILE)
+    left_out |= _SECURED.keys() if wire.credentials is None else {listeners.security_that_is_not_supported_is_refused.__name__}
+    return [name for name in CASES if name not in left_out]
 
 
 async def run_case(name: str, wire: Wire) -> None:

@@ -1,12 +1,21 @@
-"""Are addresses, listening, connecting and accepting as they should be?"""
+"""Addresses, listening, connecting and accepting."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
-from ...kernel.transport import AddressError, ConnectFailed, ConnectionLost, EndOfConnection, Listener, ListenFailed
-from .wire import Wire, claim, echo, leave, meet, pair, raises, settle
+from ...kernel.transport import (
+    AddressError,
+    ConnectFailed,
+    ConnectionLost,
+    Credentials,
+    EndOfConnection,
+    Listener,
+    ListenFailed,
+    SecurityNotSupported,
+)
+from .wire import Party, Wire, claim, echo, leave, meet, meet_alive, pair, raises, settle
 
 
 async def a_free_address_is_found(wire: Wire) -> None:
@@ -137,7 +146,7 @@ async def cancelling_connect_leaves_nothing(wire: Wire) -> None:
             await asyncio.wait({connecting})
             if not connecting.cancelled():
                 connecting.result().abort()
-        await _meet_alive(wire, listener)
+        await meet_alive(wire, listener)
 
 
 async def a_client_may_vanish_before_it_is_accepted(wire: Wire) -> None:
@@ -149,7 +158,7 @@ async def a_client_may_vanish_before_it_is_accepted(wire: Wire) -> None:
                 await leave(connecting.result(), cleanly=is_clean)
             else:
                 connecting.cancel()
-        await _meet_alive(wire, listener)
+        await meet_alive(wire, listener)
 
 
 async def both_ends_may_vanish_at_once(wire: Wire) -> None:
@@ -158,7 +167,7 @@ async def both_ends_may_vanish_at_once(wire: Wire) -> None:
         for _ in range(100):
             for end in await meet(wire, listener):
                 end.abort()
-        await _meet_alive(wire, listener)
+        await meet_alive(wire, listener)
 
 
 async def two_hundred_connections_live_side_by_side(wire: Wire) -> None:
@@ -174,6 +183,23 @@ async def two_hundred_connections_live_side_by_side(wire: Wire) -> None:
             group.create_task(server.close())
         for client in clients:
             group.create_task(client.result().close())
+
+
+async def in_clear_there_is_no_certificate(wire: Wire) -> None:
+    """`peer_certificate` is None at both ends."""
+    async with pair(wire) as (client, server):
+        claim(client.peer_certificate is None and server.peer_certificate is None, "a certificate in clear")
+
+
+async def security_that_is_not_supported_is_refused(wire: Wire) -> None:
+    """SecurityNotSupported from `listen` and `connect`, never a connection in clear instead."""
+    party = Party(Credentials(b"certificate"))
+    with raises(SecurityNotSupported):
+        await wire.transport.listen(wire.address(), security=party)
+    async with await wire.transport.listen(wire.address()) as listener:
+        with raises(SecurityNotSupported):
+            await wire.transport.connect(listener.contact, security=party)
+        await meet_alive(wire, listener)
 
 
 async def nothing_is_left_behind(wire: Wire) -> None:
@@ -209,20 +235,3 @@ async def _come_and_go(wire: Wire) -> None:
         client.abort()
         with raises(ConnectionLost):
             await server.receive()
-
-
-async def _meet_alive(wire: Wire, listener: Listener) -> None:
-    """Claim that a new client is served, after those that have gone are passed over."""
-    client = await wire.transport.connect(listener.contact)
-    await client.send(b"alive")
-    while True:
-        server = await listener.accept()
-        try:
-            frame = await server.receive()
-        except (ConnectionLost, EndOfConnection):
-            continue
-        finally:
-            server.abort()
-        claim(bytes(frame) == b"alive", "a frame from nowhere")
-        client.abort()
-        return

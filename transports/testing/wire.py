@@ -1,4 +1,4 @@
-"""What does the suite need to know of a transport, and what do its cases share?"""
+"""The suite's view of a transport, and what its cases share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass, field
 
 from ...kernel.errors import TransportError
-from ...kernel.transport import MAX_FRAME_BYTES, Connection, ConnectionLost, EndOfConnection, Frame, Listener, Transport
+from ...kernel.transport import (
+    MAX_FRAME_BYTES,
+    Connection,
+    ConnectionLost,
+    Credentials,
+    EndOfConnection,
+    Frame,
+    FrameTooLarge,
+    Listener,
+    MalformedFrame,
+    Security,
+    Transport,
+)
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -42,6 +54,41 @@ class Wire:
     close_seconds: float = 5.0
     """Closing ends within this, whatever the peer does."""
     poke: Poke | None = None
+    credentials: Callable[[str], Credentials] | None = None
+    """For a transport that supports certificates: new credentials for a name, each time another certificate.
+
+    All of them trust each other; those of one name differ as after a renewal.
+    """
+
+
+class Party(Security):
+    """One side's security in a case: the case sets what it presents, how it judges, and reads what it was asked.
+
+    Args:
+        presented: its credentials; the case may replace them between two handshakes.
+    """
+
+    def __init__(self, presented: Credentials) -> None:
+        self.presented = presented
+        self.verdict: Exception | None = None
+        """What `judge` raises; None: every peer is accepted."""
+        self.trouble: Exception | None = None
+        """What `credentials` raises."""
+        self.judged: list[bytes] = []
+        self.failures: list[TransportError] = []
+
+    def credentials(self, address: str) -> Credentials:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.presented
+
+    def judge(self, certificate: bytes, *, curve_key: bytes = b"") -> None:
+        self.judged.append(certificate)
+        if self.verdict is not None:
+            raise self.verdict
+
+    def handshake_failed(self, peer: str, error: TransportError) -> None:
+        self.failures.append(error)
 
 
 def claim(is_so: bool, sentence: str) -> None:  # noqa: FBT001  # reads as an assertion
@@ -63,11 +110,13 @@ def raises(*kinds: type[TransportError]) -> Iterator[None]:
     raise AssertionError(f"wanted {wanted}, nothing was raised")
 
 
-async def meet(wire: Wire, listener: Listener, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> tuple[Connection, Connection]:
+async def meet(
+    wire: Wire, listener: Listener, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES
+) -> tuple[Connection, Connection]:
     """A new connection to the listener: the client's end and the server's."""
     async with asyncio.TaskGroup() as group:
         server = group.create_task(listener.accept())
-        client = group.create_task(wire.transport.connect(listener.contact, max_frame_bytes=max_frame_bytes))
+        client = group.create_task(wire.transport.connect(listener.contact, security=security, max_frame_bytes=max_frame_bytes))
     return client.result(), server.result()
 
 
@@ -154,3 +203,20 @@ class Flood:
         """Claim that the sender is told, by one of these."""
         with raises(*kinds):
             await self.task
+
+
+async def meet_alive(wire: Wire, listener: Listener, *, security: Security | None = None) -> None:
+    """Claim that a new client is served, after connections that have ended are skipped."""
+    client = await wire.transport.connect(listener.contact, security=security)
+    await client.send(b"alive")
+    while True:
+        server = await listener.accept()
+        try:
+            frame = await server.receive()
+        except (ConnectionLost, EndOfConnection, MalformedFrame, FrameTooLarge):
+            continue
+        finally:
+            server.abort()
+        claim(bytes(frame) == b"alive", "a frame from nowhere")
+        client.abort()
+        return
