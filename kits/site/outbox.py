@@ -1,13 +1,18 @@
-"""Where does a site keep its results until a verdict for them is heard (PROTOCOL §2)?
+"""Outbox of a run at a site: its results until their verdict, and the site's states as long as a task may need them (PROTOCOL §2).
 
-Of each result there is `<task>.json` (its rename into place is the commit), `<task>.result` and, if the task left one,
-`<task>.state`. The state of the newest result is the current one; the one before stays until the verdict, because a
-task that runs again starts from it.
+Results are numbered as they are kept. Of each there is `<task>.<number>.json` (its rename into place is the commit),
+`….result` and, if the task left one, `….state`. At the verdict the record is renamed to `….settled` if the state is still
+needed, else removed.
+
+The newest state is the current one, and a task began from the newest that is older than its result. Both stay: a task
+that has no verdict may have to run again. A result that the server does not know takes its state along: later states
+stay, and tasks that built on it count as begun from the state before it.
 """
 
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +20,17 @@ import msgspec
 
 from ...kernel.errors import Failure
 from ...kernel.messages import Payload, split_body
+from ...transports.link.writer import Writer
 from ..handover.folders import take
 from ..handover.messages import ResultFor
 from ..workspace.disk import Disk
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """One result in the outbox, as its .json file says."""
+    """One result in the outbox, as its record says."""
 
     task_id: str
     number: int
-    """Results of a run are numbered as they were kept."""
     payload: Payload | None
     meta: bytes
     failure: Failure | None
@@ -55,6 +60,7 @@ class Parts:
 class State:
     """A site's state: its bytes if it is small, else the file it lies in."""
 
+    record: Kept
     payload: Payload
     meta: bytes
     inline: bytes | None
@@ -62,30 +68,36 @@ class State:
 
 
 class Outbox:
-    """The results of one run that have no verdict yet.
+    """Results and states of one run. Its bookkeeping belongs to the event loop, its files to the writer's thread.
 
     Args:
         folder: where they lie.
         out: where the job process hands over from.
+        writer: touches the disk.
         is_durable: small ones are written down, too; without that (durability "none") they are only in memory.
-        disk: writes them.
+        disk: the file operations.
     """
 
-    def __init__(self, folder: Path, out: Path, *, is_durable: bool = True, disk: Disk | None = None) -> None:
+    def __init__(self, folder: Path, out: Path, writer: Writer, *, is_durable: bool = True, disk: Disk | None = None) -> None:
         self._folder = folder
         self._out = out
+        self._writer = writer
         self._is_durable = is_durable
         self._disk = disk or Disk()
-        folder.mkdir(parents=True, exist_ok=True)
-        found = [msgspec.json.decode(path.read_bytes(), type=Kept) for path in folder.glob("*.json")]
-        self._kept = {kept.task_id: kept for kept in sorted(found, key=lambda kept: kept.number)}
         self._inline: dict[str, bytes] = {}
-        self._number = max((kept.number for kept in found), default=0)
-        self._old_states: set[Path] = set()
-        self.state: State | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        kept, settled = self._read("json"), self._read("settled")
+        self._kept = {one.task_id: one for one in kept}
+        self._number = max((one.number for one in (*kept, *settled)), default=0)
+        with_state = [one for one in (*self._kept.values(), *settled) if one.state is not None]
+        needed = self._needed(sorted(with_state, key=lambda one: one.number))
+        self._states = [state for one in needed if (state := self._state(one, None)) is not None]
+        self._sweep()
+
+    @property
+    def state(self) -> State | None:
         """The site's current state."""
-        for kept in self._kept.values():
-            self._set_state(kept, None)
+        return self._states[-1] if self._states else None
 
     def get(self, task_id: str) -> Kept:
         """What is kept for a task."""
@@ -93,7 +105,7 @@ class Outbox:
 
     def result_path(self, task_id: str) -> Path:
         """Where a large result lies."""
-        return self._file(task_id, "result")
+        return self._file(self._kept[task_id], "result")
 
     def result_bytes(self, task_id: str) -> bytes:
         """A small result."""
@@ -101,48 +113,92 @@ class Outbox:
             self._inline[task_id] = self.result_path(task_id).read_bytes()
         return self._inline[task_id]
 
-    def needs_disk(self, payload: Payload | None, state: Payload | None) -> bool:
-        """Whether `put` of these has to touch the disk, and so belongs on the writer thread."""
-        return self._is_durable or any(one is not None and not one.is_inline for one in (payload, state))
-
-    def put(self, task_id: str, payload: Payload | None, failure: Failure | None, state: Payload | None, parts: Parts) -> Kept:
-        """Keep a result; when this returns it is committed.
+    async def put(self, task_id: str, payload: Payload | None, failure: Failure | None, state: Payload | None, parts: Parts) -> Kept:
+        """Keep a result, in the place of an earlier one of the task; when this returns it is committed, and its state is the current one.
 
         Raises:
             HandoverRefused: what the job handed over is not a plain file of its own.
         """
-        if payload is not None:
-            self._place(self._file(task_id, "result"), payload, parts.inline)
-        if state is not None:
-            self._place(self._file(task_id, "state"), state, parts.state_inline)
         self._number += 1
         kept = Kept(task_id, self._number, payload, parts.meta, failure, state, parts.state_meta)
-        if self._is_durable:
-            self._disk.atomic_write(self._file(task_id, "json"), msgspec.json.encode(kept))
+        if self._touches_disk(kept):
+            await self._writer.do(lambda: self._write(kept, parts))
+        self.release(task_id, takes_back=True)
         self._kept[task_id] = kept
         if parts.inline is not None:
             self._inline[task_id] = parts.inline
-        self._set_state(kept, parts.state_inline)
+        if (new := self._state(kept, parts.state_inline)) is not None:
+            self._states = sorted([*self._states, new], key=lambda one: one.record.number)
         return kept
 
-    def release(self, task_id: str) -> list[Path]:
-        """A verdict was heard: forget the result. What is returned is to be unlinked; the current state's file is not among it."""
+    def release(self, task_id: str, *, takes_back: bool = False) -> None:
+        """The server is done with a task: its result goes, and every state that nothing needs any more.
+
+        Args:
+            takes_back: the server does not know the task; its state goes, too.
+        """
         kept = self._kept.pop(task_id, None)
         self._inline.pop(task_id, None)
-        if kept is None or not self.needs_disk(kept.payload, kept.state):
-            return []
-        old, self._old_states = self._old_states, set()
-        return [self._file(task_id, "json"), self._file(task_id, "result"), *old]
-
-    def _set_state(self, kept: Kept, inline: bytes | None) -> None:
-        if kept.state is None:
+        if kept is None:
             return
-        if self.state is not None:
-            self._old_states.add(self.state.path)
-        path = self._file(kept.task_id, "state")
+        before = [one.record for one in self._states]
+        stay = self._needed([one for one in before if one is not kept or not takes_back])
+        self._states = [one for one in self._states if one.record in stay]
+        gone = [one for one in before if one not in stay and one is not kept]
+        if any(map(self._touches_disk, (kept, *gone))):
+            self._writer.post(lambda: self._settle(kept, gone, has_state=kept in stay))
+
+    def _needed(self, with_state: list[Kept]) -> list[Kept]:
+        """The current one, and those that tasks without a verdict began from."""
+        numbers = [one.number for one in with_state]
+        places = {len(numbers) - 1, *(bisect_left(numbers, kept.number) - 1 for kept in self._kept.values())}
+        return [one for place, one in enumerate(with_state) if place in places]
+
+    def _state(self, kept: Kept, inline: bytes | None) -> State | None:
+        if kept.state is None:
+            return None
+        path = self._file(kept, "state")
         if inline is None and kept.state.is_inline:
             inline = path.read_bytes()
-        self.state = State(kept.state, kept.state_meta, inline, path)
+        return State(kept, kept.state, kept.state_meta, inline, path)
+
+    # --- files --------------------------------------------------------------------------------------------------
+
+    def _touches_disk(self, kept: Kept) -> bool:
+        return self._is_durable or any(one is not None and not one.is_inline for one in (kept.payload, kept.state))
+
+    def _read(self, suffix: str) -> list[Kept]:
+        found = [msgspec.json.decode(path.read_bytes(), type=Kept) for path in self._folder.glob(f"*.{suffix}")]
+        return sorted(found, key=lambda kept: kept.number)
+
+    def _sweep(self) -> None:
+        """Remove what a crash has left: files that no record has, and records that nothing needs."""
+        wanted = {self._file(kept, suffix) for kept in self._kept.values() for suffix in ("json", "result", "state")}
+        wanted |= {self._file(one.record, suffix) for one in self._states for suffix in ("settled", "state")}
+        for path in self._folder.iterdir():
+            if path not in wanted:
+                self._disk.unlink(path)
+
+    def _write(self, kept: Kept, parts: Parts) -> None:
+        """On the writer's thread."""
+        if kept.payload is not None:
+            self._place(self._file(kept, "result"), kept.payload, parts.inline)
+        if kept.state is not None:
+            self._place(self._file(kept, "state"), kept.state, parts.state_inline)
+        if self._is_durable:
+            self._disk.atomic_write(self._file(kept, "json"), msgspec.json.encode(kept))
+
+    def _settle(self, kept: Kept, gone: list[Kept], *, has_state: bool) -> None:
+        """On the writer's thread. The record goes first: what it names must be there as long as it is."""
+        record = self._file(kept, "json")
+        if has_state and self._is_durable:
+            self._disk.rename(record, self._file(kept, "settled"))
+        else:
+            self._disk.unlink(record)
+        self._disk.unlink(self._file(kept, "result"))
+        for one in gone if has_state else [kept, *gone]:
+            self._disk.unlink(self._file(one, "settled"))
+            self._disk.unlink(self._file(one, "state"))
 
     def _place(self, target: Path, payload: Payload, inline: bytes | None) -> None:
         if inline is None:
@@ -150,5 +206,5 @@ class Outbox:
         elif self._is_durable:
             self._disk.write_plain(target, inline)
 
-    def _file(self, task_id: str, suffix: str) -> Path:
-        return self._folder / f"{task_id}.{suffix}"
+    def _file(self, kept: Kept, suffix: str) -> Path:
+        return self._folder / f"{kept.task_id}.{kept.number}.{suffix}"

@@ -71,10 +71,14 @@ class LinkUp:
 
 @dataclass(frozen=True, slots=True)
 class VerdictHeard:
-    """What became of a result; `is_current` when it was said under the highest term this site knows."""
+    """What became of a result.
+
+    `is_current`: it was said under the highest term this site knows. `is_unknown`: the server does not know the task.
+    """
 
     task_id: str
     is_current: bool
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +148,14 @@ class MakeOffer:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """A verdict is in: the result may go from the outbox, and the model if no other task needs it."""
+    """A verdict is in: the result may go from the outbox, and the model if no other task needs it.
+
+    `takes_back`: the site's state is again the one before this task.
+    """
 
     task_id: str
     model_sha256: str
+    takes_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class SiteRunProgram:
         self._start = start
         self._meta = meta
         self._environment = environment
-        self._outbox = Outbox(outbox, folder.out, is_durable=meta.get("durability") != "none", disk=services.disk)
+        self._outbox = Outbox(outbox, folder.out, services.writer, is_durable=meta.get("durability") != "none", disk=services.disk)
         self._process: JobProcess | None = None
         self._states = TaskStates(self._outbox, folder, services.writer, services.disk)
         self._stream = f"stream:{start.run}/{METRICS}"
@@ -203,16 +203,12 @@ class SiteRunProgram:
         result = action.result
         try:
             parts = Parts.of(result, action.body)
-            put = partial(self._outbox.put, result.task_id, result.payload, result.failure, result.state, parts)
-            if self._outbox.needs_disk(result.payload, result.state):
-                await self._services.writer.do(put)
-            else:
-                put()
+            await self._outbox.put(result.task_id, result.payload, result.failure, result.state, parts)
         except (SundogError, OSError) as exc:
             failure = own_failure(exc, self._services.name)
             log.warning("result_not_kept", run=self.run.run, task=result.task_id, code=failure.code, error=failure.what)
             try:
-                await self._services.writer.do(partial(self._outbox.put, result.task_id, None, failure, None, Parts()))
+                await self._outbox.put(result.task_id, None, failure, None, Parts())
             except OSError:
                 self._give_up(failure)
                 return
@@ -238,15 +234,9 @@ class SiteRunProgram:
         kept = self._outbox.get(action.task_id)
         if kept.payload is not None:
             self._services.link().transfers.withdraw(kept.payload.sha256, self._outbox.result_path(action.task_id))
-        paths = self._outbox.release(action.task_id)
+        self._outbox.release(action.task_id, takes_back=action.takes_back)
         if action.model_sha256:
-            paths.append(self.folder.inbox / action.model_sha256)
-        if paths:
-            self._services.writer.post(partial(self._unlink, paths))
-
-    def _unlink(self, paths: list[Path]) -> None:
-        for path in paths:
-            self._services.disk.unlink(path)
+            self._services.writer.post(partial(self._services.disk.unlink, self.folder.inbox / action.model_sha256))
 
     async def _fetch(self, task: TaskFor) -> None:
         payload = task.payload

@@ -114,7 +114,7 @@ class ServerEvents(DialerHandler):
                 for task_id, _verdict, _reason in message.verdicts:
                     program.feed(ev.VerdictHeard(task_id, program.is_current(message.term)))
             case Unknown():
-                program.feed(ev.VerdictHeard(message.task_id, is_current=True))
+                program.feed(ev.VerdictHeard(message.task_id, is_current=True, is_unknown=True))
             case AbortTask():
                 program.feed(ev.TaskAborted(message.task_id, message.reason))
             case AbortRun():

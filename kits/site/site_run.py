@@ -202,7 +202,7 @@ class SiteRun:
             return []
         self.kept.remove(event.task_id)
         sha256 = self.models.pop(event.task_id, "")
-        return [Forget(event.task_id, "" if sha256 in self.models.values() else sha256)]
+        return [Forget(event.task_id, "" if sha256 in self.models.values() else sha256, takes_back=event.is_unknown)]
 
     def _task_aborted(self, event: ev.TaskAborted) -> list[Action]:
         if event.task_id == self.working:

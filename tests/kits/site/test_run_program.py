@@ -101,7 +101,7 @@ async def test_each_task_is_given_the_states_bytes_as_they_are_kept_now(made: Ma
         (made.folder.out / "s").write_bytes(data)
         payload = Payload(1, f"{number}" * 64, size, "" if size == 3 else "s")
         parts = Parts(state_meta=b"m", state_inline=data if size == 3 else None)
-        made.program._outbox.put(f"t{number}", None, Failure("SD-4090", "x"), payload, parts)
+        await made.program._outbox.put(f"t{number}", None, Failure("SD-4090", "x"), payload, parts)
         for _ in range(2):
             given, (meta, *inline) = state(made)
             assert (meta, given.sha256) == (b"m", payload.sha256)
@@ -176,7 +176,7 @@ async def test_metrics_are_told_of_before_a_result_and_again_over_the_next_conne
     """A result may end the run; and what was said while the link was down was heard by nobody."""
     for size in (7, 9):
         await made.say(Grew("r", "site-1", "metrics.jsonl", size))
-    await made.program._services.writer.do(lambda: made.program._outbox.put("t", None, Failure("SD-4090", "x"), None, Parts()))
+    await made.program._outbox.put("t", None, Failure("SD-4090", "x"), None, Parts())
 
     made.program._perform([ev.MakeOffer("t")])
     made.program.link_up()
@@ -187,7 +187,7 @@ async def test_metrics_are_told_of_before_a_result_and_again_over_the_next_conne
 
 async def test_what_cannot_be_done_ends_this_sites_part_and_is_said(made: Made) -> None:
     """Here: the result vanished from the outbox."""
-    kept = made.program._outbox.put("t", Payload(1, "ab" * 32, 3), None, None, Parts(b"m", b"123"))
+    kept = await made.program._outbox.put("t", Payload(1, "ab" * 32, 3), None, None, Parts(b"m", b"123"))
     assert kept.payload is not None
     made.program._outbox._inline.clear()
     made.program._outbox.result_path("t").unlink()
@@ -203,7 +203,7 @@ async def test_what_cannot_be_done_ends_this_sites_part_and_is_said(made: Made) 
 
 async def test_a_run_that_has_ended_offers_nothing(made: Made) -> None:
     await made.say(Grew("r", "site-1", "metrics.jsonl", 7))
-    made.program._outbox.put("t", Payload(1, "ab" * 32, 100_000), None, None, Parts(b"m", b"not read"))
+    await made.program._outbox.put("t", Payload(1, "ab" * 32, 100_000), None, None, Parts(b"m", b"not read"))
     made.program.run.kept.append("t")
     made.program._perform([ev.MakeOffer("t")])
     assert len(made.server.offered) == 2

@@ -127,6 +127,14 @@ def test_only_a_verdict_of_the_highest_term_releases_the_outbox(run: SiteRun) ->
     assert run.on(ev.VerdictHeard("t", is_current=True)) == []
 
 
+def test_a_result_that_the_server_does_not_know_takes_the_sites_state_along(run: SiteRun) -> None:
+    working(run)
+    run.on(answered("t"))
+    run.on(ev.ResultKept("t"))
+
+    assert run.on(ev.VerdictHeard("t", is_current=True, is_unknown=True)) == [ev.Forget("t", "", takes_back=True)]
+
+
 def test_a_model_goes_with_the_last_task_that_needs_it(run: SiteRun) -> None:
     for task_id in ("first", "second"):
         run.on(came(task_id, LARGE))
