@@ -99,6 +99,8 @@ def sundog_aliases(add: AddAlias) -> None:
     add(f"{_TORCH}.pt_file_model_locator.PTFileModelLocator", "PTFileModelLocator", renamed={"pt_persistor_id": "persistor"})
     for path in ("intime_model_selector.IntimeModelSelector", "intime_model_selection_handler.IntimeModelSelectionHandler"):
         add(f"nvflare.app_common.widgets.{path}", "IntimeModelSelector", renamed={"weigh_by_local_iter": "weigh_by_examples"})
+    for path, instead in _WITHOUT_COUNTERPART.items():
+        add(f"nvflare.{path}", "", instead=instead)
 
 
 _NUMPY = "nvflare.app_common.np"
@@ -123,3 +125,36 @@ _SAME_ARGUMENTS = {
     "job_schedulers.job_scheduler.DefaultJobScheduler": "FifoScheduler",
 }
 """FLARE's class below nvflare.app_common → ours, which takes the same arguments."""
+
+_ENCRYPTION = "homomorphic encryption is not built yet: a job that relies on it must not run without it"
+_OWN_FILTER = "write a sundog.Filter in custom/ (docs/plugins.md)"
+_OWN_OBSERVER = "write a class with @observe methods in custom/ (docs/hooks.md)"
+_SERVER_KEEPS = "remove it: the server keeps jobs and runs in its own workspace"
+_NO_OVERSEER = "remove it: a site's kit lists the endpoints of its servers, and there is no overseer yet"
+_WITHOUT_COUNTERPART = {
+    "": "write the class in custom/ with Sundog's roles (docs/plugins.md), or take one that `sundog plugins` lists",
+    "apis.impl.job_def_manager.SimpleJobDefManager": _SERVER_KEEPS,
+    "app_common.executors.multi_process_executor.MultiProcessExecutor": "name a ScriptExecutor or a LearnerExecutor",
+    "app_common.filters.convert_weights.ConvertWeights": "remove it: FullModelUpdate takes WEIGHTS as well as WEIGHT_DIFF",
+    "app_common.filters.percentile_privacy.PercentilePrivacy": _OWN_FILTER,
+    "app_common.filters.svt_privacy.SVTPrivacy": _OWN_FILTER,
+    "app_common.homomorphic_encryption.he_intime_accumulate_model_aggregator.HEInTimeAccumulateWeightedAggregator": _ENCRYPTION,
+    "app_common.homomorphic_encryption.he_model_decryptor.HEModelDecryptor": _ENCRYPTION,
+    "app_common.homomorphic_encryption.he_model_encryptor.HEModelEncryptor": _ENCRYPTION,
+    "app_common.homomorphic_encryption.he_model_shareable_generator.HEModelShareableGenerator": _ENCRYPTION,
+    "app_common.homomorphic_encryption.he_pt_model_reader_writer.HEPTModelReaderWriter": _ENCRYPTION,
+    "app_common.pt.pt_fedopt.PTFedOptModelShareableGenerator": "write a sundog.ModelUpdate in custom/ with state() and restore()",
+    "app_common.pt.pt_multi_process_executor.PTMultiProcessExecutor": "name a ScriptExecutor or a LearnerExecutor",
+    "app_common.state_persistors.storage_state_persistor.StorageStatePersistor": _SERVER_KEEPS,
+    "app_common.storages.filesystem_storage.FilesystemStorage": _SERVER_KEEPS,
+    "app_common.storages.s3_storage.S3Storage": _SERVER_KEEPS,
+    "app_common.widgets.event_recorder.ClientEventRecorder": _OWN_OBSERVER,
+    "app_common.widgets.event_recorder.ServerEventRecorder": _OWN_OBSERVER,
+    "ha.dummy_overseer_agent.DummyOverseerAgent": _NO_OVERSEER,
+    "ha.overseer_agent.HttpOverseerAgent": _NO_OVERSEER,
+    "widgets.comp_caller.ComponentCaller": _OWN_OBSERVER,
+    "widgets.fed_event.ClientFedEventRunner": "remove it: metrics reach the server without it",
+    "widgets.fed_event.ServerFedEventRunner": "remove it: metrics reach the server without it",
+    "widgets.info_collector.InfoCollector": _OWN_OBSERVER,
+}
+"""FLARE 2.1's components below nvflare for which there is nothing here → what to do; "": all others."""

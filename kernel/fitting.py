@@ -64,18 +64,18 @@ class Fitter:
     """Fits values to annotations; collects all misfits.
 
     Args:
-        make: makes an object of a dict that is a spec or a reference; given the dict and its JSON path.
+        make: makes an object of a dict that is a spec or a reference; given the dict, its JSON path and the annotation.
     """
 
-    def __init__(self, make: Callable[[dict[str, Any], str], Made | None]) -> None:
+    def __init__(self, make: Callable[[dict[str, Any], str, Any], Made | None]) -> None:
         self.make = make
         self.misfits: list[Misfit] = []
 
     def fit(self, value: Any, hint: Any, at: str) -> Any:
         """The value as the annotation wants it: components made, lists and enums converted."""
         if isinstance(value, dict) and self._stands_for_object(value, hint):
-            made = self.make(value, at)
-            if made is not None and not any(_accepts(member, made.kind) for member in members_of(hint)):
+            made = self.make(value, at, hint)
+            if made is not None and not accepts(hint, made.kind):
                 self.misfits.append(Misfit(at, _describe(hint), made))
             return made and made.instance
         if _is_any(hint):
@@ -153,6 +153,11 @@ def _is_any(hint: Any) -> bool:
 
 def _is_callable(hint: Any) -> bool:
     return (get_origin(hint) or hint) is collections.abc.Callable
+
+
+def accepts(hint: Any, kind: type) -> bool:
+    """Whether an instance of a class fits an annotation."""
+    return any(_accepts(member, kind) for member in members_of(hint))
 
 
 def _accepts(member: Any, kind: type) -> bool:

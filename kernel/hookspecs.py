@@ -36,8 +36,8 @@ class AddClass(Protocol):
 class AddAlias(Protocol):
     """What `sundog_aliases` is given."""
 
-    def __call__(self, path: str, name: str, *, ignored: Sequence[str] = (), renamed: Mapping[str, str] = ...) -> None:
-        """Let a foreign dotted class path, and its last part, stand for a short name."""
+    def __call__(self, path: str, name: str, *, ignored: Sequence[str] = (), renamed: Mapping[str, str] = ..., instead: str = "") -> None:
+        """Let a foreign dotted class path, and its last part, stand for a short name; `instead`: nothing stands for it yet."""
 
 
 class RegisterHooks:
@@ -129,4 +129,7 @@ class RegisterHooks:
 
         `add("their.module.Class", "short-name", ignored=("events",), renamed={"pt_persistor_id": "persistor"})`:
         arguments that are not needed here give a note; an empty short name says that all of it is not needed.
+
+        `add("their.module.Other", "", instead="write a Filter in custom/")`: it has no counterpart; the error gives this cure.
+        A path that ends in a dot, `"their."`, stands for every class below it that no other alias names.
         """

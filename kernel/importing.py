@@ -138,6 +138,8 @@ def _garbage_kept() -> Iterator[None]:
 
 def _cure(library: str) -> str:
     top = library.partition(".")[0]
+    if top == "nvflare":
+        return "port the code to Sundog's roles (sundog.Executor, sundog.Filter, …; docs/plugins.md): classes of FLARE cannot run here"
     if top in _PACKAGES:
         return f"pip install {_PACKAGES[top]}"
     if top in _EXTRAS:

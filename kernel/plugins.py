@@ -8,14 +8,17 @@ a name. A class is imported when somebody asks for it.
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from typing import Any
 
 from .. import __version__
 from .context import ObserverHooks
 from .errors import Failure, PluginError
+from .fitting import accepts
 from .hooks import Hooks, Implementation
 from .hookspecs import HOOK_API_VERSION, OBSERVE_PROJECT, REGISTER_PROJECT, RegisterHooks
 from .importing import import_class, import_module, split_target
@@ -77,6 +80,17 @@ class UnknownName(PluginError):
     code = "SD-1006"
 
 
+class NoCounterpart(PluginError):
+    """A class of FLARE is named that Sundog has nothing in place of.
+
+    Cause: the job or the kit was written for FLARE, and this part of it is not ported yet.
+
+    Cure: write the class in custom/ with Sundog's roles (docs/plugins.md), or take one that `sundog plugins` lists.
+    """
+
+    code = "SD-1071"
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """A short name in a role, and who brought it."""
@@ -94,12 +108,14 @@ class Alias:
 
     path: str
     name: str
-    """The short name here; empty: none of it is needed here."""
+    """The short name here; empty: none of it is needed here, or it has no counterpart (see `instead`)."""
     ignored: tuple[str, ...] = ()
     """Its arguments that are not needed here."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Its argument → ours."""
     plugin: str = ""
+    instead: str = ""
+    """What to do about a class without a counterpart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,24 +181,29 @@ class Plugins:
             raise UnknownName(f"no plugin has registered {name!r} among the {role}{did_you_mean(name, self.names(role))}")
         return import_class(entry.target)
 
-    def resolve(self, name: str) -> type:
+    def resolve(self, name: str, want: Any = object) -> type:
         """The class that a short name, or a foreign one that an alias tells of, stands for in a component spec.
+
+        Args:
+            want: the annotation of the place, a role for instance; it decides between classes of one name.
 
         Raises:
             UnknownName: no role has it.
-            NameTaken: several roles have it, for different classes; write `path` instead.
+            NoCounterpart: it is a foreign class for which there is nothing here.
+            NameTaken: several roles have it, for different classes that all fit, or none does; write `path` instead.
             ModuleMissing, LibraryMissing, ImportBroke, AttributeMissing: it cannot be imported.
         """
         components = [entry for entry in self._classes.values() if entry.role not in NO_COMPONENT_ROLES]
         known = {entry.name for entry in components}
-        wanted = self._aliases[name].name if name not in known and name in self._aliases else name
-        targets = {entry.target: f"{entry.target} ({entry.role}, {entry.plugin})" for entry in components if entry.name == wanted}
-        if not targets:
-            words = known | {path for path in self._aliases if "." not in path}
+        alias = None if name in known else self.alias(name)
+        if alias is not None and alias.instead:
+            raise NoCounterpart(f"FLARE's {name.rpartition('.')[2]} has no counterpart in Sundog yet", cure=alias.instead)
+        wanted = name if alias is None else alias.name
+        found = {entry.target: entry for entry in components if entry.name == wanted}
+        if not found:
+            words = known | {path for path, alias in self._aliases.items() if "." not in path and not alias.instead}
             raise UnknownName(f"no plugin has registered a component {name!r}{did_you_mean(name, words)}")
-        if len(targets) > 1:
-            raise NameTaken(f"{name!r} may mean {' or '.join(targets.values())}", cure="name the class by its path")
-        return import_class(next(iter(targets)))
+        return import_class(next(iter(found))) if len(found) == 1 else _that_fits(name, tuple(found.values()), want)
 
     def observers(self) -> Observers:
         """New observers, of a run or of a server: the plugin modules that watch."""
@@ -193,7 +214,8 @@ class Plugins:
 
     def alias(self, path: str) -> Alias | None:
         """What a foreign class path, or its last part alone, stands for; None when no plugin tells."""
-        return self._aliases.get(path)
+        exact = self._aliases.get(path)
+        return exact or next((alias for start, alias in self._aliases.items() if start.endswith(".") and path.startswith(start)), None)
 
     def _load(self, plugin: Plugin) -> None:
         rival = self._loaded.get(plugin.name)
@@ -230,13 +252,20 @@ class Plugins:
             raise NameTaken(f"{name!r} among the {role} is claimed by {rival.plugin} ({rival.target}) and by {plugin.name} ({target})")
         self._classes[role, name] = Registration(role, name, target, plugin.name, plugin.version)
 
-    def _add_alias(
-        self, plugin: Plugin, path: str, name: str, *, ignored: Sequence[str] = (), renamed: Mapping[str, str] | None = None
+    def _add_alias(  # see `AddAlias`
+        self,
+        plugin: Plugin,
+        path: str,
+        name: str,
+        *,
+        ignored: Sequence[str] = (),
+        renamed: Mapping[str, str] | None = None,
+        instead: str = "",
     ) -> None:
-        alias = Alias(path, name, tuple(ignored), dict(renamed or {}), plugin.name)
-        for key in (path, path.rpartition(".")[2]):
+        alias = Alias(path, name, tuple(ignored), dict(renamed or {}), plugin.name, instead)
+        for key in filter(None, (path, path.rpartition(".")[2])):
             rival = self._aliases.get(key)
-            if rival is not None and rival.name != name:
+            if rival is not None and rival.name != name and not rival.instead:  # a plugin may bring what had no counterpart
                 raise NameTaken(f"alias {key!r} is claimed by {rival.plugin} (for {rival.name!r}) and by {plugin.name} (for {name!r})")
             self._aliases[key] = alias
 
@@ -245,6 +274,25 @@ class Plugins:
 def plugins() -> Plugins:
     """The plugins of this process, loaded at the first call."""
     return Plugins()
+
+
+def _that_fits(name: str, entries: Sequence[Registration], want: Any) -> type:
+    """The class that fits a place, of those that one name stands for; one that cannot be imported counts if no other fits."""
+    fitting, errors = dict[str, type](), list[PluginError]()
+    for entry in entries:
+        try:
+            kind = import_class(entry.target)
+        except PluginError as error:
+            errors.append(error)
+        else:
+            fitting |= {entry.target: kind} if accepts(want, kind) else {}
+    if len(fitting) == 1:
+        return next(iter(fitting.values()))
+    if errors and not fitting:
+        raise errors[0]
+    meanings = " or ".join(f"{entry.target} ({entry.role}, {entry.plugin})" for entry in entries)
+    paths = " or ".join(json.dumps(entry.target.replace(":", ".")) for entry in entries)
+    raise NameTaken(f"{name!r} may mean {meanings}", cure=f'name the class by its path: in place of "name", write "path": {paths}')
 
 
 def _call(implementation: Implementation, add: Callable[..., None], hook: str) -> None:

@@ -87,17 +87,23 @@ class SpecReader:
         self._find = find
         self.variables_read: set[str] = set()
 
-    def read(self, spec: Any, at: str, want: type = object, label: str = "") -> Planned | None:
-        """The plan of a spec; None when it is disabled, not needed here, or wrong."""
+    def read(self, spec: Any, at: str, want: type = object, label: str = "", *, hint: Any = None) -> Planned | None:
+        """The plan of a spec; None when it is disabled, not needed here, or wrong.
+
+        Args:
+            want: what its class must inherit from.
+            hint: the annotation of its place, which decides between classes of one name; default: `want`.
+        """
         if not self._is_well_formed(spec, at) or spec.get("disabled"):
             return None
         key = "path" if "path" in spec else "name"
         alias = self._plugins.alias(spec[key])
-        if alias is not None and not alias.name:
+        if alias is not None and not alias.name and not alias.instead:
             self._findings.note(at, f"{spec[key]} is not needed here")
             return None
         try:
-            kind = self._find(spec[key]) if key == "path" and alias is None else self._plugins.resolve(spec[key])
+            is_path = key == "path" and alias is None
+            kind = self._find(spec[key]) if is_path else self._plugins.resolve(spec[key], want if hint is None else hint)
         except SundogError as error:
             self._findings.take(error, f"{at}.{key}")
             return None

@@ -194,7 +194,7 @@ class Components:
         else:
             self._by_id[name] = planned
 
-    def _fit(self, planned: Planned, make: Callable[[dict[str, Any], str], Made | None]) -> dict[str, Any]:
+    def _fit(self, planned: Planned, make: Callable[[dict[str, Any], str, Any], Made | None]) -> dict[str, Any]:
         """The constructor's arguments, with `make` making components; misfits go to the findings."""
         fitter = Fitter(make)
         parameters = planned.constructor.parameters
@@ -211,10 +211,10 @@ class Components:
                 self.findings.add(MissingArgument, f"{planned.at}.args", f"{planned.kind.__name__} needs the argument {parameter.name!r}")
         return fitted
 
-    def _foresee(self, needs: list[str], value: dict[str, Any], at: str) -> Made | None:
+    def _foresee(self, needs: list[str], value: dict[str, Any], at: str, hint: Any) -> Made | None:
         """What will stand at a place, known by its class only."""
         if value.keys() != {"ref"}:
-            planned = self._reader.read(value, at)
+            planned = self._reader.read(value, at, hint=hint)
             if planned is None:
                 return None
             self._fit(planned, partial(self._foresee, needs))
@@ -228,8 +228,8 @@ class Components:
             self.findings.add(BadReference, at, f"the component {name!r} {why}{did_you_mean(str(name), self._by_id)}")
         return None
 
-    def _make(self, value: dict[str, Any], at: str) -> Made | None:
-        planned = self._by_id[value["ref"]] if value.keys() == {"ref"} else self._reader.read(value, at)
+    def _make(self, value: dict[str, Any], at: str, hint: Any) -> Made | None:
+        planned = self._by_id[value["ref"]] if value.keys() == {"ref"} else self._reader.read(value, at, hint=hint)
         if planned is None:  # disabled
             return None
         return Made(planned.kind, self.build(planned))

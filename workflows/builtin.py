@@ -35,3 +35,7 @@ def sundog_aliases(add: AddAlias) -> None:
         "GlobalModelEval",
         ignored=(*_EVALUATION, "submit_model_timeout", "submit_model_task_name"),
     )
+    cyclic = "write a sundog.Workflow in custom/: sundog.workflows.verbs.relay sends a task from site to site"
+    add(f"{_FLARE}.cyclic_ctl.CyclicController", "", instead=cyclic)
+    scaffold = "write a sundog.Workflow in custom/: model and control variates as one COLLECTION, whose members WeightedMean averages"
+    add(f"{_FLARE}.scatter_and_gather_scaffold.ScatterAndGatherScaffold", "", instead=scaffold)

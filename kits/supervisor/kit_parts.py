@@ -81,7 +81,7 @@ class KitParts:
         for name, part in found.items():
             del self._parts[name]
             return part
-        return plugins().resolve(built_in)()
+        return plugins().resolve(built_in, role)()
 
     def refuse_rest(self) -> None:
         """Go on if every component was taken for a role, observes, or is part of another one.

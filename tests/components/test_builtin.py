@@ -119,6 +119,35 @@ def test_flares_other_names_resolve_with_their_arguments(plugins: Plugins, path:
             components.build(planned)
 
 
+@pytest.mark.parametrize(
+    ("path", "cure"),
+    [
+        ("nvflare.app_common.workflows.cyclic_ctl.CyclicController", "relay"),
+        ("nvflare.app_common.workflows.scatter_and_gather_scaffold.ScatterAndGatherScaffold", "COLLECTION"),
+        ("nvflare.app_common.homomorphic_encryption.he_model_decryptor.HEModelDecryptor", "homomorphic encryption"),
+        ("nvflare.app_common.filters.svt_privacy.SVTPrivacy", "sundog.Filter"),
+        ("nvflare.app_common.storages.filesystem_storage.FilesystemStorage", "remove it"),
+    ],
+)
+def test_a_class_of_flare_without_counterpart_is_named_as_such(plugins: Plugins, path: str, cure: str) -> None:
+    name = path.rpartition(".")[2]
+    for spec in ({"path": path}, {"name": name}):
+        components = Components(plugins, file="config.json")
+        components.add(spec, "here")
+
+        (mistake,) = components.check()
+        assert mistake.what == f"FLARE's {name} has no counterpart in Sundog yet"
+        assert cure in mistake.cure
+
+
+def test_any_other_class_of_flare_is_told_apart_from_a_missing_package(plugins: Plugins) -> None:
+    components = Components(plugins, file="config.json")
+    components.add({"path": "nvflare.app_opt.sklearn.sklearn_executor.SKLearnExecutor"}, "here")
+
+    (mistake,) = components.check()
+    assert (mistake.code, mistake.what) == ("SD-1071", "FLARE's SKLearnExecutor has no counterpart in Sundog yet")
+
+
 def test_a_policy_is_written_in_json(plugins: Plugins) -> None:
     components = Components(plugins, file="config.json")
     planned = components.add({"name": "SitesPolicy", "args": {"require": ["site-1"], "on_missing": "continue"}}, "policy")

@@ -40,7 +40,7 @@ Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 def fit(value: Any, hint: Any) -> tuple[Any, list[str]]:
     """Fit one value; a spec makes a Player, or what its path says."""
     kinds = {"player": Player, "other": Other}
-    fitter = Fitter(lambda spec, _at: Made(kinds[spec.get("ref") or spec["name"]], kinds[spec.get("ref") or spec["name"]]()))
+    fitter = Fitter(lambda spec, _at, _hint: Made(kinds[spec.get("ref") or spec["name"]], kinds[spec.get("ref") or spec["name"]]()))
     fitted = fitter.fit(value, hint, "args.x")
     return fitted, [f"{misfit.at}: {misfit}" for misfit in fitter.misfits]
 

@@ -64,6 +64,15 @@ def test_a_missing_library_that_we_need_names_its_package(package: Path) -> None
     assert caught.value.cure == "pip install pyzmq"
 
 
+def test_code_written_for_flare_is_told_to_be_ported_not_to_install_it(package: Path) -> None:
+    (package / "of_flare_h3.py").write_text("raise ModuleNotFoundError('no', name='nvflare')\n")
+
+    with pytest.raises(LibraryMissing) as caught:
+        import_class("of_flare_h3.Thing")
+
+    assert caught.value.cure.startswith("port the code to Sundog's roles")
+
+
 def test_a_module_that_raises_is_shown_with_its_line(package: Path) -> None:
     (package / "broken_h3.py").write_text("x = 1\nx.wrong\n")
 

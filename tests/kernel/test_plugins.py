@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
+from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +17,7 @@ from sundog.kernel.errors import PluginError
 from sundog.kernel.hooks import HookSignature, UnknownHook
 from sundog.kernel.hookspecs import observe, register
 from sundog.kernel.importing import MalformedTarget, ModuleMissing
-from sundog.kernel.plugins import HookApiMismatch, NameTaken, PluginRaised, Plugins, UnknownName
+from sundog.kernel.plugins import HookApiMismatch, NameTaken, NoCounterpart, PluginRaised, Plugins, UnknownName
 
 Add = Callable[..., None]
 MakeModule = Callable[..., str]
@@ -83,16 +85,37 @@ def test_two_plugins_with_one_name_are_both_named(module: MakeModule) -> None:
         plugins(alpha, beta)
 
 
-def test_one_name_in_two_roles_is_found_by_role_and_ambiguous_without(module: MakeModule) -> None:
+def executors(**names: str) -> Any:
     @register
     def sundog_executors(add: Add) -> None:
-        add("twin", "collections:Counter")
+        for name, target in names.items():
+            add(name, target)
 
-    found = plugins(module("alpha", filters(twin="collections:OrderedDict"), sundog_executors))
+    return sundog_executors
 
-    assert found.find("executors", "twin").__name__ == "Counter"
-    with pytest.raises(NameTaken, match=r"'twin' may mean .*Counter .executors, alpha. or .*OrderedDict .filters, alpha."):
-        found.resolve("twin")
+
+def test_of_two_roles_with_one_name_the_place_decides(module: MakeModule) -> None:
+    found = plugins(module("alpha", filters(twin="collections:OrderedDict"), executors(twin="fractions:Fraction")))
+
+    assert found.find("executors", "twin") is found.resolve("twin", Fraction | None) is Fraction
+    assert found.resolve("twin", OrderedDict) is found.resolve("twin", dict) is OrderedDict
+
+
+@pytest.mark.parametrize("want", [object, int, Any, OrderedDict | Fraction])
+def test_one_name_in_two_roles_is_ambiguous_where_both_fit_or_none_does(module: MakeModule, want: Any) -> None:
+    found = plugins(module("alpha", filters(twin="collections:OrderedDict"), executors(twin="fractions:Fraction")))
+
+    with pytest.raises(NameTaken, match=r"'twin' may mean .*Fraction .executors, alpha. or .*OrderedDict .filters, alpha.") as raised:
+        found.resolve("twin", want)
+    assert '"path": "fractions.Fraction" or "collections.OrderedDict"' in raised.value.cure
+
+
+def test_of_two_roles_with_one_name_the_one_that_cannot_be_imported_does_not_hide_the_other(module: MakeModule) -> None:
+    found = plugins(module("alpha", filters(twin="collections:OrderedDict"), executors(twin="no_module_h12:Thing")))
+
+    assert found.resolve("twin", OrderedDict) is OrderedDict
+    with pytest.raises(ModuleMissing, match="no_module_h12"):
+        found.resolve("twin", Fraction)
 
 
 def test_specs_cannot_name_a_transport(module: MakeModule) -> None:
@@ -244,6 +267,39 @@ def test_an_alias_stands_for_a_name_by_path_and_by_last_part(module: MakeModule)
     assert (alias.name, alias.ignored, alias.renamed) == ("ordered", ("events",), {"x_id": "x"})
     assert found.resolve("nvflare.some.where.Ordered") is found.resolve("Ordered") is found.resolve("ordered")
     assert found.alias("other.Class") is None
+
+
+def test_a_foreign_class_without_counterpart_is_named_with_its_cure(module: MakeModule) -> None:
+    @register
+    def sundog_aliases(add: Add) -> None:
+        add("other.Ordered", "ordered")
+        add("other.Sorted", "", instead="sort it")
+        add("other.", "", instead="write it")
+
+    found = plugins(module("alpha", filters(ordered="collections:OrderedDict"), sundog_aliases))
+
+    for name, cure in (("other.Sorted", "sort it"), ("Sorted", "sort it"), ("other.deep.Thing", "write it")):
+        with pytest.raises(NoCounterpart, match=r"(Sorted|Thing) has no counterpart in Sundog yet") as raised:
+            found.resolve(name)
+        assert raised.value.cure == cure
+    assert found.resolve("other.Ordered") is OrderedDict
+    with pytest.raises(UnknownName, match=r"'Sorte'; there is"):
+        found.resolve("Sorte")
+
+
+@pytest.mark.parametrize("hook", ["sundog_filters", "sundog_aliases"])
+def test_a_plugin_may_bring_what_had_no_counterpart(module: MakeModule, hook: str) -> None:
+    @register
+    def sundog_aliases(add: Add) -> None:
+        add("other.Sorted", "", instead="sort it")
+
+    @register(specname=hook)
+    def brings(add: Add) -> None:
+        add(*(("Sorted", "collections:OrderedDict") if hook == "sundog_filters" else ("other.Sorted", "ordered")))
+
+    found = plugins(module("alpha", sundog_aliases, filters(ordered="collections:OrderedDict")), module("beta", brings))
+
+    assert found.resolve("Sorted") is OrderedDict
 
 
 def test_two_aliases_that_differ_are_refused(module: MakeModule) -> None:

@@ -7,11 +7,11 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import pytest
 
-from sundog.kernel.context import RunAborted
+from sundog.kernel.context import Context, RunAborted
 from sundog.kernel.findings import Findings, SpecErrors, UnknownKey
 from sundog.kernel.hookspecs import register
 from sundog.kernel.importing import ModuleMissing
@@ -68,6 +68,16 @@ class Chain:
         self.filters, self.other = filters, other
 
 
+class MedianFilter(Filter):
+    def process(self, shareable: Shareable, ctx: Context) -> Shareable:
+        raise NotImplementedError
+
+
+class MedianAggregator(Mean):
+    def __init__(self, inner: Aggregator | None = None, first: Annotated[Filter, "any"] | None = None) -> None:
+        self.inner, self.first = inner, first
+
+
 class Pair:
     def __init__(self, other: Pair) -> None:
         self.other = other
@@ -88,6 +98,12 @@ class HoldsId:
 @register
 def sundog_aggregators(add: Callable[..., None]) -> None:
     add("Mean", "spec_parts:Mean")
+    add("Median", "spec_parts:MedianAggregator")
+
+
+@register
+def sundog_filters(add: Callable[..., None]) -> None:
+    add("Median", "spec_parts:MedianFilter")
 
 
 @register
@@ -99,13 +115,18 @@ def sundog_workflows(add: Callable[..., None]) -> None:
 def sundog_aliases(add: Callable[..., None]) -> None:
     add("nvflare.app_common.aggregators.InTimeMean", "Mean", ignored=("exclude_vars",), renamed={"speed": "rate"})
     add("nvflare.app_common.widgets.ConvertToFedEvent", "")
+    add("nvflare.app_common.Middle", "Median")
+    add("nvflare.app_common.workflows.Cyclic", "", instead="write it in custom/")
+    add("nvflare.", "", instead="see docs/plugins.md")
 
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> Plugins:
     module = ModuleType("spec_parts")
-    for thing in (Mean, Keeper, Net, Gather, Chain, Pair, Raises, HoldsId, sundog_aggregators, sundog_workflows, sundog_aliases):
+    for thing in (Mean, MedianFilter, MedianAggregator, Keeper, Net, Gather, Chain, Pair, Raises, HoldsId):
         setattr(module, thing.__name__, thing)
+    for hook in (sundog_aggregators, sundog_filters, sundog_workflows, sundog_aliases):
+        setattr(module, hook.__name__, hook)
     monkeypatch.setitem(sys.modules, "spec_parts", module)
     made.clear()
     return Plugins(["spec_parts"], entry_points=(), blocked=())
@@ -406,3 +427,63 @@ def test_specs_come_from_json_text(parts: Plugins) -> None:
     found = components(parts, *document["components"], variables=scalars(document))
 
     assert isinstance(found.build_all()["a"], Mean)
+
+
+# --- one name in two roles ---
+
+MEDIAN = {"name": "Median"}
+
+
+@pytest.mark.parametrize("median", [MEDIAN, {"name": "Middle"}, {"path": "nvflare.app_common.Middle"}])
+def test_at_a_typed_place_its_role_decides_what_a_name_means(parts: Plugins, median: dict[str, Any]) -> None:
+    gather = spec("Gather", "gather", aggregator=median | {"args": {"inner": median, "first": median}})
+    found = components(parts, gather, spec("Chain", "chain", filters=[median]))
+
+    assert mistakes(found) == []
+    built = found.build_all()
+
+    outer, chain = cast("Any", built["gather"]).aggregator, cast("Chain", built["chain"])
+    assert type(outer) is type(outer.inner) is MedianAggregator
+    assert type(outer.first) is type(chain.filters[0]) is MedianFilter
+
+
+def test_a_caller_may_want_a_role_as_well(parts: Plugins) -> None:
+    found = Components(parts, file="a/server.json")
+
+    planned = [found.add(MEDIAN, "aggregator", Aggregator), found.add(MEDIAN, "filters[0]", Filter)]
+
+    assert [each.kind for each in planned if each] == [MedianAggregator, MedianFilter]
+
+
+def test_among_the_components_a_name_of_two_roles_is_ambiguous(parts: Plugins) -> None:
+    found = components(parts, MEDIAN | {"id": "median"})
+
+    (mistake,) = found.check()
+    assert "components[0].name: 'Median' may mean spec_parts:MedianAggregator (aggregators" in str(mistake)
+    assert mistake.cure.endswith('write "path": "spec_parts.MedianAggregator" or "spec_parts.MedianFilter"')
+
+
+def test_a_place_of_another_role_says_what_a_name_means(parts: Plugins) -> None:
+    (mistake,) = mistakes(components(parts, spec("Gather", "gather", aggregator={"name": "Mean"}, persistor=MEDIAN)))
+
+    assert mistake.startswith("[SD-1004] a/server.json: components[0].args.persistor.name: 'Median' may mean")
+
+
+# --- classes of FLARE ---
+
+
+@pytest.mark.parametrize(
+    ("named", "cure"),
+    [
+        ({"path": "nvflare.app_common.workflows.Cyclic"}, "write it in custom/"),
+        ({"name": "Cyclic"}, "write it in custom/"),
+        ({"path": "nvflare.app_opt.x.Thing"}, "see docs/plugins.md"),
+    ],
+)
+def test_a_class_without_counterpart_is_named_as_such(parts: Plugins, named: dict[str, Any], cure: str) -> None:
+    (key,) = named
+    (mistake,) = components(parts, {"id": "it", **named}).check()
+
+    name = named[key].rpartition(".")[2]
+    assert str(mistake) == f"[SD-1071] a/server.json: components[0].{key}: FLARE's {name} has no counterpart in Sundog yet"
+    assert mistake.cure == cure
