@@ -39,8 +39,9 @@ def tell(error: BaseException, *, as_json: bool) -> int:
     """
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
-    if isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+    interrupt = error if isinstance(error, KeyboardInterrupt) else error.__cause__  # click raises Abort from it
+    if isinstance(interrupt, KeyboardInterrupt):
+        click.echo(str(interrupt) or "interrupted", err=True)
         return INTERRUPTED
     if isinstance(error, click.ClickException):
         error.show(sys.stderr)

@@ -233,7 +233,8 @@ class SiteJob:
     def _fail(self, error: BaseException) -> None:
         """Report the failure of the task in hand; without one, the site's part is over."""
         failure = Failure.of(error, site=self.context.site)
-        log.error("task_failed", code=failure.code, error=failure.what, where=failure.where)
+        say_so = log.info if isinstance(error, RunAborted) else log.error
+        say_so("task_failed", code=failure.code, error=failure.what, where=failure.where)
         if self._hand is None:
             self._channel.send(say.Ready(failure))
             return

@@ -22,7 +22,6 @@ from ..protocol.records import RunFinished, Status
 from ..supervisor.means import Means
 from ..supervisor.run_logs import RunLogs
 from ..supervisor.tasks import Tasks
-from ..workspace import posix
 from ..workspace.blobs import BlobStore
 from ..workspace.folders import Workspace
 from ..workspace.job_folder import JobFolder
@@ -48,7 +47,14 @@ ROLES = ("admin", "site")
 
 
 class Server:
-    """One server, alive between `start` and `close`."""
+    """One server, alive between `start` and `close`.
+
+    Args:
+        workspace: its folder; no other process works there (WorkspaceLock), as long as this one lives.
+        kit: what its kit says.
+        means: what it works with, shared with others in this process.
+        launcher, scheduler, access: the components of its kit.
+    """
 
     def __init__(
         self,
@@ -81,7 +87,6 @@ class Server:
         self.jobs.on_change = self.dispatcher.look
         self._means = means
         self._launcher = launcher
-        self._lock = posix.WorkspaceLock(workspace.lock)
         self._tasks = Tasks("server")
         self._dispatching: asyncio.Task[None] | None = None
 
@@ -98,13 +103,13 @@ class Server:
     # --- life ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take the workspace, read what was, listen.
+        """Read what was, listen.
 
         Raises:
-            WorkspaceInUse: another server has the workspace.
+            JournalDamaged: the project's journal cannot be trusted.
             ListenFailed, AddressError: see transports.
         """
-        self._lock.acquire()
+        self.workspace.create_shared()
         self.jobs.table.open(self._project_journal())
         self.acceptor.term = self._next_term()
         self._end_lost_runs()
@@ -138,7 +143,7 @@ class Server:
             self.jobs.change(job.id, Status.ABORTED, "the server was stopped while the job ran")
 
     async def close(self) -> None:
-        """End the runs, say goodbye, give the workspace back. Twice is fine."""
+        """End the runs, say goodbye, write what is to be written. Twice is fine."""
         if self._dispatching is not None:  # first: a job that waits goes on waiting, and does not start because another one ends
             self._dispatching.cancel()
         while self.runs:
@@ -150,7 +155,6 @@ class Server:
         await self.acceptor.close()
         await self._tasks.close()
         await self.jobs.close()
-        self._lock.release()
 
     async def wait_for_sites(self, count: int) -> None:
         """Wait until so many sites are connected."""

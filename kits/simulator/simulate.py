@@ -21,14 +21,16 @@ from ...components.resources.unlimited import AlwaysYes
 from ...components.schedulers.fifo import FifoScheduler
 from ...kernel.context import RunAborted
 from ...kernel.errors import CommandLineError
+from ...transports.link.refusals import Refused
 from ..protocol.answers import JobReport
 from ..server.server import Server
 from ..site.site import Site
-from ..supervisor.means import open_means
+from ..supervisor.means import Means, open_means
 from ..workspace.folders import Workspace
 from ..workspace.job_folder import read_job
-from ..workspace.kit import ServerKit, SiteKit
+from ..workspace.kit import Limits, ServerKit, SiteKit
 from ..workspace.log import keep_quiet
+from ..workspace.posix import WorkspaceLock
 from .inproc_launcher import InprocLauncher, MainThread, call_on
 from .interruption import Interruption
 
@@ -45,6 +47,17 @@ class TooFewVirtualSites(CommandLineError):
     """
 
     code = "SD-7101"
+
+
+class VirtualSiteRefused(CommandLineError):
+    """The simulator's own server refuses one of its sites, for good.
+
+    Cause: the message is the server's own; the simulator makes its server with room for all sites, so this is a fault in Sundog.
+
+    Cure: report it with the message.
+    """
+
+    code = "SD-7171"
 
 
 def simulate(
@@ -92,16 +105,21 @@ def _site_names(named: tuple[str, ...] | None, wanted: int | Sequence[str]) -> l
 
 
 class _Simulation:
+    """One simulation: `run` gives the calling thread to the job's code, a second thread carries the supervisors' event loop."""
+
     def __init__(self, job: Path, root: Path, sites: list[str], seed: int | None, watch: Watcher | None) -> None:
         self._job = job
         self._root = root
         self._sites = sites
         self._seed = seed
         self._watch = watch
-        self._report: JobReport
+        self._report: JobReport | None = None
         self._error: BaseException | None = None
         self._is_over = False
+        self._end: Callable[[], object] = lambda: None
+        """Has the supervisors end at once, whatever they wait for."""
         self._abort: Callable[[], object] = lambda: None
+        """What the first Ctrl-C does: until the job is submitted, the same; from then on it is aborted."""
         self._give_up: Callable[[], object] = lambda: None
         self._interruption = Interruption(self._interrupted)
         self._main = MainThread(self._interruption.strike)
@@ -114,19 +132,26 @@ class _Simulation:
             try:
                 self._pump()
             except BaseException:
-                self._abort()
                 self._give_up()
+                self._end()
                 raise
             finally:
                 supervisors.join()
         if self._interruption.has_come:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(self._last_words())
         if self._error is not None:
             raise self._error
+        if self._report is None:
+            raise RuntimeError("the simulation ended without a report")
         return self._report
 
     def _interrupted(self) -> None:
         self._abort()  # what this does changes as the simulation goes on
+
+    def _last_words(self) -> str:
+        if self._report is None:
+            return "aborted by you, before the job had started"
+        return f"aborted by you: {self._report.name} is {self._report.status} after {len(self._report.rounds)} rounds"
 
     def _pump(self) -> None:
         while not self._is_over:
@@ -145,26 +170,59 @@ class _Simulation:
     def _leave(self) -> None:
         self._is_over = True
 
+    # --- the supervisors' thread ----------------------------------------------------------------------------------
+
     async def _federate(self) -> None:
+        loop, this = asyncio.get_running_loop(), asyncio.current_task()
+        if this is not None:
+            self._end = self._abort = partial(call_on, loop, this.cancel)
         launcher = InprocLauncher(self._main)
         self._give_up = launcher.give_up
-        address = f"inproc://simulation-{id(self)}"
         async with AsyncExitStack() as stack:
+            server_folder = self._workspace("server")
+            stack.enter_context(WorkspaceLock(server_folder.lock))  # one for all: two simulations in one folder have one server's
             means = await stack.enter_async_context(open_means(near={}))  # one writer thread for all
-            kit = ServerKit(project=PROJECT, listen=address, admin_listen=address, durability="none")  # it never goes on: it begins anew
-            server = Server(self._workspace("server"), kit, means, launcher=launcher, scheduler=FifoScheduler())
+            address = f"inproc://simulation-{id(self)}"
+            # durability: a simulation never goes on, it begins anew
+            kit = ServerKit(project=PROJECT, listen=address, admin_listen=address, durability="none", limits=_limits_for(len(self._sites)))
+            server = Server(server_folder, kit, means, launcher=launcher, scheduler=FifoScheduler())
             await stack.enter_async_context(server)
-            for name in self._sites:
-                site_kit = SiteKit(project=PROJECT, name=name, endpoints=[address])
-                site = Site(self._workspace(name), site_kit, means, launcher=launcher, resources=AlwaysYes())
-                await stack.enter_async_context(site)
-            await server.wait_for_sites(len(self._sites))
+            sites = [self._site(name, address, means, launcher) for name in self._sites]
+            stack.push_async_callback(_close_all, sites)
+            await self._wait_for(sites, server)
             self._report = await self._run_job(server)
 
+    def _site(self, name: str, address: str, means: Means, launcher: InprocLauncher) -> Site:
+        kit = SiteKit(project=PROJECT, name=name, endpoints=[address])
+        return Site(self._workspace(name), kit, means, launcher=launcher, resources=AlwaysYes())
+
+    async def _wait_for(self, sites: list[Site], server: Server) -> None:
+        """Start the sites and wait until all are linked.
+
+        Raises:
+            VirtualSiteRefused: the server refuses one for good.
+        """
+        refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def give_up(site: Site, error: Refused) -> None:
+            if not refused.done():
+                refused.set_exception(VirtualSiteRefused(f"the server refuses {site.kit.name}: {error.what}", where=error.where))
+
+        for site in sites:
+            site.on_refused = partial(give_up, site)
+            await site.start()
+        linked = asyncio.ensure_future(server.wait_for_sites(len(sites)))
+        try:
+            await asyncio.wait((linked, refused), return_when=asyncio.FIRST_COMPLETED)
+            if refused.done():
+                await refused
+        finally:
+            linked.cancel()
+            refused.cancel()
+
     async def _run_job(self, server: Server) -> JobReport:
-        copy = self._root / "server" / "transfer" / self._job.resolve().name
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(self._job, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        copy = server.workspace.jobs / ".simulated" / self._job.resolve().name
+        await asyncio.to_thread(_copy_job, self._job, copy)
         job = await server.jobs.take_in(copy, seed=self._seed)
         loop = asyncio.get_running_loop()
         self._abort = partial(call_on, loop, server.start_abort, job.id, "interrupted")
@@ -184,3 +242,20 @@ class _Simulation:
         root = self._root / name
         (root / "startup").mkdir(parents=True, exist_ok=True)
         return Workspace(root).create()
+
+
+def _limits_for(sites: int) -> Limits:
+    """A server's limits, with room for all virtual sites."""
+    return Limits(max_sites=max(Limits().max_sites, sites))
+
+
+def _copy_job(job: Path, copy: Path) -> None:
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(job, copy, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+async def _close_all(sites: list[Site]) -> None:
+    """Side by side: each waits for its peer and for the writer."""
+    async with asyncio.TaskGroup() as tasks:
+        for site in sites:
+            tasks.create_task(site.close())

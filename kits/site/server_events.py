@@ -66,6 +66,7 @@ class ServerEvents(DialerHandler):
 
     def refused(self, error: Refused) -> None:
         log.error("refused_by_server", code=error.code, reason=error.what, cure=error.cure)
+        self._site.on_refused(error)
 
     def message(self, link: Link, message: Message, body: memoryview) -> None:
         """Raises: MessageError, for a message that a server may not say to a site."""

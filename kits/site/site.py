@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Self
 
 import msgspec
@@ -12,6 +13,7 @@ from ...components.access.by_role import CommandsByRole
 from ...kernel.errors import Failure, JobError
 from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
 from ...transports.link import Dialer, Identity, Link
+from ...transports.link.refusals import Refused
 from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Free, Started, StartRun, Sync
 from ..supervisor.means import Means
 from ..supervisor.run_logs import RunLogs
@@ -41,7 +43,14 @@ class NotDeployed(JobError):
 
 
 class Site:
-    """One site, alive between `start` and `close`."""
+    """One site, alive between `start` and `close`.
+
+    Args:
+        workspace: its folder; no other process works there (WorkspaceLock), as long as this one lives.
+        kit: what its kit says.
+        means: what it works with, shared with others in this process.
+        launcher, resources, access: the components of its kit.
+    """
 
     def __init__(
         self,
@@ -58,6 +67,8 @@ class Site:
         self.access = access or CommandsByRole()
         """Who may ask for what here."""
         self.addresses = list(kit.endpoints)
+        self.on_refused: Callable[[Refused], object] = lambda _: None
+        """Called when a server's refusal is final; the site goes on dialling."""
         self.runs: dict[str, SiteRunProgram] = {}
         self.logs = RunLogs(workspace, self.runs)
         self.answers = Answers(self)
@@ -68,7 +79,6 @@ class Site:
         self._deploying: dict[str, asyncio.Task[None]] = {}
         self._tokens: dict[str, str] = {}
         self._free_told: dict[str, Any] = {}
-        self._lock = posix.WorkspaceLock(workspace.lock)
         self._tasks = Tasks(f"site {kit.name}")
         identity = Identity(kit.project, "site", kit.name)
         self._dialer = Dialer(identity, kit.endpoints, handler=ServerEvents(self), intake=means.intake, timers=means.timers)
@@ -86,18 +96,13 @@ class Site:
     # --- life ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take the workspace and begin to dial.
-
-        Raises:
-            WorkspaceInUse: another process has the workspace.
-        """
-        self._lock.acquire()
+        """Begin to dial."""
         self._dialer.term_seen = self._term_seen()
         self._tasks.start(self._dialer.run())
         log.info("site_ready", name=self.kit.name, endpoints=" ".join(self.kit.endpoints))
 
     async def close(self) -> None:
-        """End the job processes, say goodbye, give the workspace back. Twice is fine."""
+        """End the job processes, say goodbye, do to the disk what is to be done. Twice is fine."""
         while self.runs:  # one may be started meanwhile
             programs = list(self.runs.values())
             for program in programs:
@@ -105,8 +110,7 @@ class Site:
             await asyncio.gather(*(program.ended.wait() for program in programs))
         await self._dialer.close()
         await self._tasks.close()
-        await self._means.writer.do(lambda: None)  # what it still had to do for this site is done before another process may come
-        self._lock.release()
+        await self._means.writer.do(lambda: None)  # what was posted for this site is done
 
     @property
     def link(self) -> Link:

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 import structlog
 
@@ -31,7 +32,7 @@ class Daemon(Protocol):
     """Once it is started: where it is found, or which it dials."""
 
     async def start(self) -> None:
-        """Take the workspace first of all, then begin to work."""
+        """Begin to work."""
 
     async def close(self) -> None:
         """End in order, also after a start that failed."""
@@ -55,17 +56,23 @@ def run_daemon(
         lifeline: to the program that started it, if that wants to know.
 
     Raises:
+        WorkspaceInUse: another process works there; nothing of it was touched.
         SundogError: it cannot start; see Server.start and Site.start.
     """
     os.umask(PRIVATE)
     workspace.create()
+    with posix.WorkspaceLock(workspace.lock):
+        _run(workspace, partial(_live, make, notes, lifeline), bound)
+
+
+def _run(workspace: Workspace, live: Callable[[], Coroutine[Any, Any, None]], bound: Mapping[str, str]) -> None:
     logging.raiseExceptions = False  # a terminal that was closed is no reason to print a trace for each line
-    start_logging(workspace.log)  # nothing is written before `start` has the lock
+    start_logging(workspace.log)
     structlog.contextvars.bind_contextvars(**bound)
     posix.become_subreaper()
     posix.watch_children()
     try:
-        asyncio.run(_live(make, notes, lifeline))
+        asyncio.run(live())
     finally:
         stop_logging()
 
@@ -90,8 +97,6 @@ async def _serve(daemon: Daemon, end: _End, notes: Sequence[str], lifeline: Life
         if lifeline is not None:
             lifeline.tell_ready(" ".join(daemon.addresses))
         log.info("stopping", why=await end.asked())
-    except posix.WorkspaceInUse:
-        raise  # the log belongs to the one that is at work there
     except SundogError as exc:
         log.error("start_failed", code=exc.code, reason=exc.what, where=exc.where)  # noqa: TRY400  # a trace says no more
         raise

@@ -128,11 +128,16 @@ class Workspace:
             raise NoKit("wanted a folder with startup/ in it", where=str(self.root))
 
     def create(self) -> Workspace:
-        """Make the folders that are missing; state/, and what is shared, are for this user only."""
-        for private in {self.state, self.shared}:
-            private.mkdir(mode=0o700, parents=True, exist_ok=True)
-            private.chmod(0o700)
-        for folder in (self.local, self.transfer, self.runs, self.journal, self.jobs, self.blobs, self.outbox):
+        """Make the folders that every participant has, as far as they are missing; state/ is for this user only."""
+        _make_private(self.state)
+        for folder in (self.local, self.transfer, self.runs):
+            folder.mkdir(exist_ok=True)
+        return self
+
+    def create_shared(self) -> Workspace:
+        """Make those that a server has besides."""
+        _make_private(self.shared)
+        for folder in (self.journal, self.jobs, self.blobs):
             folder.mkdir(exist_ok=True)
         return self
 
@@ -155,6 +160,11 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
 
 
 def _checked(run_id: str) -> str:

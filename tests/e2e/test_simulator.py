@@ -13,8 +13,10 @@ import pytest
 
 from sundog.kits.protocol.answers import JobReport
 from sundog.kits.server.server import Server
-from sundog.kits.simulator.simulate import TooFewVirtualSites, simulate
+from sundog.kits.simulator import simulate as simulator
+from sundog.kits.simulator.simulate import TooFewVirtualSites, VirtualSiteRefused, simulate
 from sundog.kits.workspace.job_folder import JobRefused
+from sundog.kits.workspace.kit import Limits
 
 from .jobs import NUMPY, JobFolder, custom, executor, training
 
@@ -564,6 +566,36 @@ def test_too_few_sites_are_refused_and_named(tmp_path: Path) -> None:
         simulate(job.root, workspace=tmp_path / "w")
 
 
+def test_there_is_room_for_more_sites_than_a_kit_allows_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Limits, "max_sites", 2)
+
+    report = run(JobFolder(tmp_path / "job"), tmp_path / "w", sites=3)
+
+    assert report.rounds[0].used == ["site-1", "site-2", "site-3"]
+
+
+def test_a_site_that_the_server_refuses_ends_the_simulation_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulator, "_limits_for", lambda _: Limits(max_sites=2))
+
+    with pytest.raises(VirtualSiteRefused, match="the server refuses site-3: 2 sites are linked, the limit is 2"):
+        run(JobFolder(tmp_path / "job"), tmp_path / "w", sites=3)
+
+
+def test_a_simulation_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path / "job").write()
+    simulate(job, workspace=tmp_path / "w")
+    before = sorted(os.readlink(f"/proc/self/fd/{number}") for number in _descriptors())
+
+    for _ in range(5):
+        simulate(job, workspace=tmp_path / "w")
+
+    assert sorted(os.readlink(f"/proc/self/fd/{number}") for number in _descriptors()) == before
+
+
+def _descriptors() -> list[str]:
+    return [number for number in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{number}")]
+
+
 def test_a_folder_that_is_no_valid_job_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(JobRefused, match="deploy_map"):
         simulate(ROOT / "tests/data/jobs/no_deployment", workspace=tmp_path)
@@ -581,7 +613,7 @@ def test_what_is_done_leaves_results_and_nothing_else(tmp_path: Path) -> None:
         runs = list((tmp_path / "w" / participant / "runs").iterdir())
         assert len(runs) == 2
         assert not any((folder / name).exists() for folder in runs for name in ("in", "out"))
-        left = [path for name in ("blobs", "outbox") for path in (tmp_path / "w" / participant / "state" / name).iterdir()]
+        left = [path for name in ("blobs", "outbox") for path in (tmp_path / "w" / participant / "state" / name).glob("*")]
         assert left == []
 
 

@@ -42,7 +42,7 @@ def write_job(folder: Path) -> Path:
 
 async def test_a_jobs_folder_is_in_place_before_the_job_can_be_dispatched(tmp_path: Path) -> None:
     (tmp_path / "server" / "startup").mkdir(parents=True)
-    workspace = Workspace(tmp_path / "server").create()
+    workspace = Workspace(tmp_path / "server").create().create_shared()
     kit = ServerKit(project="test", listen="inproc://jobs", admin_listen="inproc://jobs")
     async with Writer() as writer:
         table = WatchedTable().open(Journal(workspace.project_journal, writer))

@@ -13,7 +13,7 @@ from sundog.kits.workspace.folders import NoKit, PathRefused, Workspace, is_name
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "startup").mkdir()
-    return Workspace(tmp_path).create()
+    return Workspace(tmp_path).create().create_shared()
 
 
 def test_a_folder_without_startup_is_no_kit(tmp_path: Path) -> None:
@@ -23,16 +23,16 @@ def test_a_folder_without_startup_is_no_kit(tmp_path: Path) -> None:
 
 def test_a_workspace_has_the_folders_of_the_design_and_a_private_state(workspace: Workspace) -> None:
     assert {path.name for path in workspace.root.iterdir()} == {"startup", "local", "transfer", "state", "runs"}
-    assert {path.name for path in workspace.state.iterdir()} == {"journal", "jobs", "blobs", "outbox"}
+    assert {path.name for path in workspace.state.iterdir()} == {"journal", "jobs", "blobs"}
     assert stat.S_IMODE(workspace.state.stat().st_mode) == 0o700
 
 
 def test_what_a_second_server_must_see_may_lie_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "startup").mkdir()
 
-    workspace = Workspace(tmp_path, shared=tmp_path / "nfs" / "clinic").create()
+    workspace = Workspace(tmp_path, shared=tmp_path / "nfs" / "clinic").create().create_shared()
 
-    assert {path.name for path in workspace.state.iterdir()} == {"outbox"}
+    assert list(workspace.state.iterdir()) == []
     assert {path.name for path in workspace.shared.iterdir()} == {"journal", "jobs", "blobs"}
     assert stat.S_IMODE(workspace.shared.stat().st_mode) == 0o700
     local, shared = (workspace.lock, workspace.term_seen, workspace.ballast), (workspace.project_journal, workspace.term)
