@@ -68,7 +68,6 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
 
 async def test_a_run_that_a_sites_disk_has_no_room_for_fails_with_the_reason_and_holds_no_gpu(pair: Pair, tmp_path: Path) -> None:
     outbox = pair.site.workspace.outbox
-    outbox.rmdir()
     outbox.write_text("in the way")
 
     job = await pair.server.jobs.take_in(JobFolder(tmp_path / "job").write())
