@@ -36,7 +36,6 @@ _HOMES = {
     "Result": "kernel.tasks",
     "Run": "kernel.roles",
     "Scheduler": "kernel.operator_roles",
-    "Store": "kernel.operator_roles",
     "Subject": "kernel.operator_roles",
     "Task": "kernel.tasks",
     "Tracker": "kernel.operator_roles",
@@ -67,7 +66,6 @@ if TYPE_CHECKING:
     from .kernel.operator_roles import ResourceManager as ResourceManager
     from .kernel.operator_roles import RunningJob as RunningJob
     from .kernel.operator_roles import Scheduler as Scheduler
-    from .kernel.operator_roles import Store as Store
     from .kernel.operator_roles import Subject as Subject
     from .kernel.operator_roles import Tracker as Tracker
     from .kernel.operator_roles import WaitingJob as WaitingJob

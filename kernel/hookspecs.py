@@ -112,10 +112,6 @@ class RegisterHooks:
         """When plugins are loaded: name ways to start a job process."""
 
     @_register_hook
-    def sundog_stores(self, add: AddClass) -> None:
-        """When plugins are loaded: name places that keep bytes for longer than a process lives. Nothing asks for them yet."""
-
-    @_register_hook
     def sundog_commands(self, add: AddClass) -> None:
         """When plugins are loaded: name admin commands; the short name is the word that is typed."""
 

@@ -1,4 +1,4 @@
-"""The roles an operator fills in a participant's kit, and the trackers of a job: who may, what there is, where it runs, what is kept."""
+"""The roles that an operator fills in a participant's kit, and the trackers of a job."""
 
 from __future__ import annotations
 
@@ -169,26 +169,6 @@ class Launcher(ABC):
         """Start one job process with a channel to it."""
 
 
-class Store(ABC):
-    """Keeps named byte strings for longer than a process lives."""
-
-    @abstractmethod
-    def put(self, key: str, data: bytes) -> None:
-        """Keep it, all or nothing."""
-
-    @abstractmethod
-    def get(self, key: str) -> bytes:
-        """What was kept. Raises KeyError."""
-
-    @abstractmethod
-    def keys(self, prefix: str = "") -> list[str]:
-        """What there is, sorted."""
-
-    @abstractmethod
-    def delete(self, key: str) -> None:
-        """Forget it. Twice is fine."""
-
-
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One metric as a site logged it: `value` is a number, a dict of numbers or a text, by `kind`."""
@@ -227,5 +207,5 @@ class Tracker(ABC):
         """Flush and end. Twice is fine."""
 
 
-OPERATOR_ROLES: tuple[type, ...] = (AccessRule, ResourceManager, Scheduler, Launcher, Store)
+OPERATOR_ROLES: tuple[type, ...] = (AccessRule, ResourceManager, Scheduler, Launcher)
 """What a kit's `components` may name."""

@@ -18,7 +18,7 @@ from .pages import Page
 
 PAGE = Page("docs/jobs.md")
 FILES = ("meta.json", "app/config/config_fed_server.json", "app/config/config_fed_client.json")
-NOT_IN_JOBS = ("transports", "resource_managers", "schedulers", "launchers", "stores", "access_rules", "commands", "builders", "aliases")
+NOT_IN_JOBS = ("transports", "resource_managers", "schedulers", "launchers", "access_rules", "commands", "builders", "aliases")
 
 
 def test_the_page_lists_every_key_of_the_meta_file() -> None:
