@@ -17,7 +17,7 @@ import msgspec
 
 from ...kernel.errors import AdminError, RemoteError, SundogError
 from ...kernel.messages import MAX_LINK_FRAME_BYTES, Message
-from ...kernel.transport import Connection
+from ...kernel.transport import Connection, Security
 from ...transports.endpoints import connect
 from ...transports.link import Dialer, DialerHandler, Identity, Intake, Link, Timers, Writer
 from ...transports.link.refusals import Refused
@@ -245,9 +245,9 @@ class AdminConnection(DialerHandler):
 
     # --- what the link tells ------------------------------------------------------------------------------------
 
-    async def _connect(self, address: str) -> Connection:
+    async def _connect(self, address: str, security: Security | None) -> Connection:
         try:
-            return await connect(address, max_frame_bytes=MAX_LINK_FRAME_BYTES)
+            return await connect(address, security=security, max_frame_bytes=MAX_LINK_FRAME_BYTES)
         except SundogError as exc:
             self._trouble = exc
             self.on_news(News(is_up=False, what=str(exc), error=exc))

@@ -1,4 +1,4 @@
-"""What must hold on every wire, once for all of them? Identity, heartbeat, reconnection, blob transfer."""
+"""What holds on every wire: identity, heartbeat, reconnection, blob transfer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from .dialer import Dialer as Dialer
 from .dialer import DialerHandler as DialerHandler
 from .hello import Hello as Hello
 from .hello import Identity as Identity
+from .hello import LinkSecurity as LinkSecurity
 from .hello import Peer as Peer
 from .intake import Intake as Intake
 from .link import Handler as Handler

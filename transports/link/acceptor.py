@@ -1,4 +1,4 @@
-"""How does a server take links in? One task for each connection, HELLO first, and one link for each peer."""
+"""The server's end of links: one task for each connection, HELLO first, and one link for each peer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .complaints import Complaints
 from .hello import MAX_HELLO_BYTES, Hello, HelloOk, Identity, Peer, Refusal, encode_hello, pick_version, read_hello
 from .intake import Intake
 from .link import Handler, Link
-from .refusals import ClearListenerRefused, DuplicateInstance, Refused, StaleTerm, WrongProject
+from .refusals import CertificateMismatch, ClearListenerRefused, DuplicateInstance, Refused, StaleTerm, WrongProject
 from .timers import Timers, deadline
 
 _log = structlog.get_logger("sundog.link")
@@ -36,7 +36,7 @@ Admit = Callable[[Hello, Connection], None]
 
 
 def _everybody(hello: Hello, connection: Connection) -> None:
-    """On a clear listener the names are taken as they are."""
+    """Admit each participant whose names hold."""
 
 
 def is_private(address: str) -> bool:
@@ -51,7 +51,7 @@ class Acceptor:
         identity: who answers.
         handler: told of the links and their messages.
         intake: where received blobs go.
-        admit: asked for each HELLO.
+        admit: asked for each HELLO, once its names are known to be those of `connection.peer_certificate` (or in clear).
         timers: every wait.
     """
 
@@ -89,7 +89,7 @@ class Acceptor:
         Raises:
             ClearListenerRefused: without an identity, other machines could reach it.
         """
-        if not self._identity.cert and not is_private(listener.address):
+        if self._identity.security is None and not is_private(listener.address):
             raise ClearListenerRefused("wanted a loopback address, because there is no certificate", where=listener.address)
         _log.info("listening", address=listener.address)
         async with asyncio.TaskGroup() as tasks:
@@ -157,6 +157,7 @@ class Acceptor:
             Refused: it is for none.
         """
         version = pick_version(hello.proto)
+        self._authenticate(hello, connection)
         if hello.project != self._identity.project:
             raise WrongProject(f"this server serves {self._identity.project!r}, the kit is of {hello.project[:64]!r}")
         if hello.term_seen > self.term:
@@ -165,6 +166,18 @@ class Acceptor:
         link = await self._link_of(hello.peer)
         limits = {"frame_bytes": MAX_LINK_FRAME_BYTES}
         return link, HelloOk(version, self.term, self.grant, self._identity.instance, secrets.token_bytes(16), limits)
+
+    def _authenticate(self, hello: Hello, connection: Connection) -> None:
+        """Bind HELLO to the certificate that the wire proved; without a certificate the names are taken as they are."""
+        security, proved = self._identity.security, connection.peer_certificate
+        if security is not None and proved is None:
+            raise CertificateMismatch("this server wants a certificate, the connection is in clear")
+        if security is None and proved is not None:
+            raise CertificateMismatch("this server takes links in clear only, the connection has a certificate")
+        if hello.cert != (proved or b""):
+            raise CertificateMismatch("the certificate in HELLO is not the one of the connection")
+        if security is not None:
+            security.check_hello(hello, connection)
 
     async def _link_of(self, peer: Peer) -> Link:
         """The link of this very instance, or a new one in the place of an instance that does not answer any more."""

@@ -1,4 +1,4 @@
-"""How does a site stay connected? It walks its endpoints until one serves, and begins again whenever that one is lost."""
+"""The dialer's end of a link: try the endpoints until one serves, and begin again whenever that connection is lost."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import structlog
 
 from ...kernel.errors import PluginError, SundogError, TransportError
 from ...kernel.messages import MAX_LINK_FRAME_BYTES, PROTOCOL_VERSIONS
-from ...kernel.transport import Connection
+from ...kernel.transport import Connection, Credentials, Security
 from ..endpoints import connect as connect_anywhere
 from .backoff import Backoff
-from .hello import HelloOk, Identity, Peer, encode_hello, read_answer
+from .hello import Hello, HelloOk, Identity, LinkSecurity, Peer, encode_hello, read_answer
 from .intake import Intake
 from .link import Handler, Link
-from .refusals import NoAnswer, Refused, StaleTerm, WrongVersion
+from .refusals import CertificateMismatch, NoAnswer, Refused, StaleTerm, WrongVersion
 from .timers import Timers, deadline
 
 _log = structlog.get_logger("sundog.link")
 
-Connect = Callable[[str], Awaitable[Connection]]
+Connect = Callable[[str, Security | None], Awaitable[Connection]]
 
 
 class DialerHandler(Handler, Protocol):
@@ -36,20 +36,39 @@ class DialerHandler(Handler, Protocol):
         """
 
 
-async def _connect(address: str) -> Connection:
-    return await connect_anywhere(address, max_frame_bytes=MAX_LINK_FRAME_BYTES)
+async def _connect(address: str, security: Security | None) -> Connection:
+    return await connect_anywhere(address, security=security, max_frame_bytes=MAX_LINK_FRAME_BYTES)
+
+
+class _Attempt(Security):
+    """The security of one attempt: it remembers what the wire presents, because HELLO must carry the same certificate."""
+
+    def __init__(self, security: Security) -> None:
+        self.presented: Credentials | None = None
+        self._security = security
+
+    def credentials(self, address: str) -> Credentials:
+        if self.presented is None:
+            self.presented = self._security.credentials(address)
+        return self.presented
+
+    def judge(self, certificate: bytes, *, curve_key: bytes = b"") -> None:
+        self._security.judge(certificate, curve_key=curve_key)
+
+    def handshake_failed(self, peer: str, error: TransportError) -> None:
+        self._security.handshake_failed(peer, error)
 
 
 class Dialer:
     """Keeps one link alive, for ever, to whichever of its endpoints serves.
 
     Args:
-        identity: who dials.
+        identity: who dials; its `security` judges each server, on the wire before HELLO, and by its answer to HELLO.
         endpoints: addresses of servers, in the order of preference; they may name different transports.
         handler: told of the link, its messages and lasting refusals.
         intake: where received blobs go.
         timers: every wait.
-        connect: opens a connection to an address.
+        connect: opens a connection to an address, with a security or in clear.
     """
 
     def __init__(
@@ -136,24 +155,39 @@ class Dialer:
 
     async def _greet(self, address: str) -> Connection:
         """A connection on which HELLO is through; the link knows its peer."""
+        attempt = _Attempt(self._identity.security) if self._identity.security is not None else None
         try:
             async with deadline(self._timers.clock, self._timers.hello_seconds):
-                connection = await self._connect(address)
+                connection = await self._connect(address, attempt)
                 with ExitStack() as undo:
                     undo.callback(connection.abort)
-                    await connection.send(encode_hello(self._identity.hello(self.term_seen)))
-                    self._judge(read_answer(await connection.receive(), address), address)
+                    await connection.send(encode_hello(self._hello(attempt, connection)))
+                    self._judge(read_answer(await connection.receive(), address), connection, address)
                     undo.pop_all()
         except TimeoutError as error:
             raise NoAnswer(f"no answer to HELLO within {self._timers.hello_seconds:g} s", where=address) from error
         return connection
 
-    def _judge(self, answer: HelloOk, address: str) -> None:
+    def _hello(self, attempt: _Attempt | None, connection: Connection) -> Hello:
+        """HELLO, with the certificate of this connection.
+
+        Raises:
+            CertificateMismatch: the transport ignored the security that it was given; nothing may be sent over it.
+        """
+        if attempt is None:
+            return self._identity.hello(self.term_seen)
+        if attempt.presented is None or connection.peer_certificate is None:
+            raise CertificateMismatch("the transport connected without checking certificates", where=connection.peer)
+        return self._identity.hello(self.term_seen, attempt.presented.certificate)
+
+    def _judge(self, answer: HelloOk, connection: Connection, address: str) -> None:
         oldest, newest = PROTOCOL_VERSIONS
         if not oldest <= answer.proto <= newest:
             raise WrongVersion(f"the server picked version {answer.proto}, this side speaks {oldest} to {newest}", where=address)
         if answer.term < self.term_seen:
             raise StaleTerm(f"the server has term {answer.term}, term {self.term_seen} was seen", where=address)
+        if self._identity.security is not None:
+            _check(self._identity.security, answer, connection)
         self.term_seen = self.link.term = answer.term
         self.link.grant = answer.grant
         self.link.peer = Peer("server", address, answer.instance)
@@ -167,3 +201,13 @@ class Dialer:
             if isinstance(error, Refused) and is_lasting:
                 self._handler.refused(error)
         return self._timers.refused_seconds if is_lasting else self._timers.backoff_most_seconds
+
+
+def _check(security: LinkSecurity, answer: HelloOk, connection: Connection) -> None:
+    """Compare the server's answer with its certificate; a check that fails unexpectedly refuses."""
+    try:
+        security.check_answer(answer, connection)
+    except Refused:
+        raise
+    except Exception as error:
+        raise CertificateMismatch(f"the server's answer could not be checked: {error!r}", where=connection.peer) from error

@@ -1,4 +1,4 @@
-"""Who are you, and do we speak the same language? The first frame each way, and it never changes.
+"""HELLO and its answers: identity and protocol version, in the first frame each way. Their form never changes.
 
 HELLO, HELLO_OK and a refusal are bare msgpack maps; a key that is not known is ignored, so that any two versions
 can at least tell each other why they part.
@@ -7,6 +7,7 @@ can at least tell each other why they part.
 from __future__ import annotations
 
 import secrets
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
@@ -14,9 +15,10 @@ import msgspec
 
 from ...kernel.errors import SundogError
 from ...kernel.messages import PROTOCOL_VERSIONS
-from ...kernel.transport import Frame
+from ...kernel.transport import Connection, Frame, Security
 from .refusals import (
     BadHello,
+    CertificateMismatch,
     DuplicateInstance,
     NotServing,
     Refused,
@@ -36,9 +38,10 @@ Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._@-]*\Z", m
 Version = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 Term = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
-_REASONS = {
-    kind.code: kind for kind in (BadHello, WrongProject, WrongVersion, UnknownPeer, DuplicateInstance, StaleTerm, NotServing, TooManySites)
-}  # fmt: skip
+_KINDS = (
+    BadHello, WrongProject, WrongVersion, UnknownPeer, DuplicateInstance, StaleTerm, NotServing, TooManySites, CertificateMismatch,
+)  # fmt: skip
+_REASONS: dict[str, type[Refused]] = {kind.code: kind for kind in _KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,19 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this participant says it is; `instance` is new each time the program starts."""
+    """Who this participant says it is, and how it proves it; `instance` is new each time the program starts."""
 
     project: str
     role: str
     name: str
     instance: str = field(default_factory=lambda: secrets.token_hex(8))
-    cert: bytes = b""
+    security: LinkSecurity | None = None
+    """None: links in clear."""
 
-    def hello(self, term_seen: int) -> Hello:
-        """What this participant says first when it dials."""
+    def hello(self, term_seen: int, certificate: bytes = b"") -> Hello:
+        """What this participant says first when it dials, with the certificate that it presented to the wire."""
         nonce = secrets.token_bytes(16)
-        return Hello(PROTOCOL_VERSIONS, self.project, self.role, self.name, self.instance, term_seen, nonce, self.cert)
+        return Hello(PROTOCOL_VERSIONS, self.project, self.role, self.name, self.instance, term_seen, nonce, certificate)
 
 
 class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,6 +101,30 @@ class HelloOk(msgspec.Struct, frozen=True, omit_defaults=True):
     instance: Name
     nonce: bytes
     limits: dict[str, int] = {}
+
+
+class LinkSecurity(Security):
+    """The security of a participant's links: what a wire asks, and whether HELLO and its answer fit the certificates.
+
+    A link itself refuses a HELLO whose certificate is not the one that the peer proved to the wire. These checks come
+    after that; any other exception than those named refuses the peer, too.
+    """
+
+    @abstractmethod
+    def check_hello(self, hello: Hello, connection: Connection) -> None:
+        """Compare project, role and name with `connection.peer_certificate`; at a server, for each HELLO.
+
+        Raises:
+            CertificateMismatch: they are not those of the certificate.
+        """
+
+    @abstractmethod
+    def check_answer(self, answer: HelloOk, connection: Connection) -> None:
+        """Compare the term and the grant that proves it with `connection.peer_certificate`; at a dialer, for each HELLO_OK.
+
+        Raises:
+            CertificateMismatch: the grant is not for the server that has this certificate, or not for this term.
+        """
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):

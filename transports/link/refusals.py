@@ -1,4 +1,4 @@
-"""Why may a HELLO be refused, and what should the dialer make of it?"""
+"""Reasons to refuse a HELLO, and whether each is final."""
 
 from __future__ import annotations
 
@@ -121,6 +121,17 @@ class TooManySites(Refused):
     """
 
     code = "SD-2130"
+
+
+class CertificateMismatch(Refused):
+    """HELLO, or the answer to it, does not fit the certificate of the connection.
+
+    Cause: a name, role or project that is not the certificate's, another certificate than the connection's, or none at all.
+
+    Cure: start the participant with the kit that was made for it; compare the two names in the message.
+    """
+
+    code = "SD-2170"
 
 
 class RefusedOtherwise(Refused):

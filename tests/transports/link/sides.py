@@ -15,7 +15,7 @@ from typing import Any
 
 from sundog.kernel.errors import SundogError
 from sundog.kernel.messages import Message
-from sundog.kernel.transport import Connection, Frame, Listener
+from sundog.kernel.transport import Connection, Frame, Listener, Security
 from sundog.kits.protocol.messages import AbortRun, PeerMessage
 from sundog.transports import endpoints
 from sundog.transports.link import Acceptor, Dialer, Identity, Intake, Link, Timers, Writer
@@ -107,7 +107,7 @@ class Faulty(Connection):
 
     def __init__(self, inner: Connection) -> None:
         self.inner = inner
-        self.local, self.peer = inner.local, inner.peer
+        self.local, self.peer, self.peer_certificate = inner.local, inner.peer, inner.peer_certificate
         self.breaks_after_bytes: float = float("inf")
         self.is_lost: Callable[[Frame], bool] = lambda frame: False
         self.is_frozen = False
@@ -167,8 +167,8 @@ class Sides:
         self.sites.append(owner)
         return dialer, owner
 
-    async def connect(self, address: str) -> Connection:
-        self.wires.append(Faulty(await endpoints.connect(address)))
+    async def connect(self, address: str, security: Security | None = None) -> Connection:
+        self.wires.append(Faulty(await endpoints.connect(address, security=security)))
         return self.wires[-1]
 
     def run(self, dialer: Dialer) -> None:
