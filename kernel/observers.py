@@ -57,7 +57,7 @@ class Observers:
 
         def call(*values: Any, **named: Any) -> None:
             specification(self._events, *values, **named)  # empty: Python compares the arguments, before any observer is called
-            given = dict(zip(names, values, strict=False)) | named
+            given = dict(zip(names, values, strict=False)) | named if values else named
             for listener in listeners:
                 try:
                     listener.call(given)

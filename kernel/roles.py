@@ -277,12 +277,11 @@ def _report_calls(kind: type, method: str, report: Callable[[Context, Any, _Call
 
     @functools.wraps(plain)
     def reported(self: object, *values: Any, **named: Any) -> Any:
-        call = functools.partial(plain.__get__(self, type(self)), *values, **named)
-        context = current_context()
+        context, bound = current_context(), plain.__get__(self, type(self))
         if not context.workflow or not context.role_calls.is_reported(self, method):
-            return call()
+            return bound(*values, **named)
         with context.role_calls.under_way(method):
-            return report(context, self, call)
+            return report(context, self, functools.partial(bound, *values, **named))
 
     vars(reported)["is_reported"] = True
     setattr(kind, method, reported)
