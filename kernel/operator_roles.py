@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from .transport import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,43 +134,126 @@ class Scheduler(ABC):
         """
 
 
+CHANNEL_VARIABLE = "SUNDOG_CHANNEL"
+"""Where a job process finds its supervisor: `fd:NUMBER`, an inherited stream socket, or `unix:PATH`, a socket to connect to."""
+TOKEN_VARIABLE = "SUNDOG_CHANNEL_TOKEN"
+"""With `unix:`: the first bytes that the job process sends. Valid for one connection."""
+PARENT_VARIABLE = "SUNDOG_PARENT"
+"""A launcher that starts its process as a child sets this to its own pid: the system then kills the job process when that
+process ends (Linux: when the *thread* that forked it ends). Unset, the end of the channel is the only sign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a job process may use; None is no limit.
+
+    Declared: the supervisor enforces none of them. A launcher that can, passes them on (a cgroup, a container's
+    resources, an rlimit); ProcessLauncher does not.
+    """
+
+    wall_seconds: float | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
-    """What a job process is started with."""
+    """A job process to start: everything that a launcher has to know of it."""
 
     run_id: str
     role: str
     """"server" or "site"."""
     name: str
+    """The participant's name."""
     folder: Path
+    """The run's folder and the process' working directory. The process reads and writes below it, under this same path:
+    mount it there in a container, and let the supervisor own or share what the process writes."""
+    command: tuple[str, ...]
+    """The complete argv. command[0] is the supervisor's Python: where the process runs on another file system, put that
+    one's interpreter in its place; Sundog must be installed there in the same version. The run's id is the last word."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    """What has to be set for the process. The rest, such as PATH and HOME, is the launcher's choice. It holds a secret
+    (TOKEN_VARIABLE): never log it, never put it on a command line. `SUNDOG_RUN` marks every process of the run."""
+    limits: Limits = Limits()
+    descriptors: tuple[int, ...] = ()
+    """For the channel "inherited", the one of the channel: keep it open in the process, under its number, or set
+    CHANNEL_VARIABLE to the number that it has there. It is closed here once `launch` has returned."""
+    address: str = ""
+    """For the channel "address": what the process connects to, `unix:PATH`. The socket lies in a folder that only the
+    supervisor's user can enter; a container has it mounted under the same path. A launcher that relays may set
+    CHANNEL_VARIABLE to an address of its own and pass the bytes on, both ways, unread."""
 
 
 class JobHandle(ABC):
-    """A started job process, seen from its supervisor."""
+    """A started job process, seen from its supervisor, on whose event loop every method is called."""
 
-    pid: int
-    channel: Any
-    """The supervisor's end of the channel: a connected stream socket, or a Connection."""
+    pid: int = 0
+    """The pid if the process is a child of the supervisor's own and leads a process group; else 0.
+
+    With a pid, the supervisor itself also ends, after the process, every local process that carries the run's mark.
+    Without one nothing is assumed to be local: `signal` alone has to reach what the process started.
+    """
+    output: int | None = None
+    """A descriptor to read stdout and stderr from, in the order written: a pipe's read end or a stream socket. The
+    supervisor owns it from now on, reads it all the time and writes the run's log. When the process has ended, what is
+    there is read; the end of file is not waited for, since a helper may hold the other end. None: there is nothing to read.
+
+    Whoever forwards output must go on when nobody reads it any more: a lost reader never costs the process its life.
+    """
+    connection: Connection | None = None
+    """For the channel "connection": the supervisor's end. None for the others."""
 
     @abstractmethod
     async def wait(self) -> str:
-        """Wait for its end; gives "" for exit status 0, else what happened in words ("killed by signal 9 (SIGKILL)")."""
+        """Wait until the process has ended; gives "" for exit status 0, else how, in words: `describe_exit` has them.
+
+        Called once. A process that cannot be watched any more (its host or its agent is gone) has ended: say so in words.
+        Cancelling it leaves the process running. Never raises.
+        """
 
     @abstractmethod
     def signal(self, number: int) -> None:
-        """Send a signal to the process and all it started; nothing happens when they are gone."""
+        """Send a signal to the process and to all that it started. Does not wait; nothing happens when they are gone.
+
+        SIGTERM asks, SIGKILL ends. SIGKILL is also sent after `wait` has returned, for what the process left behind:
+        with it everything of this process is to end, such as its group, container or pod.
+        """
 
 
 class Launcher(ABC):
-    """Starts job processes."""
+    """Starts job processes. Has one instance per participant, built from the kit; all calls come from one event loop."""
 
     isolation: str = "none"
     """none | user | container"""
+    channel: Literal["inherited", "address", "connection"] = "inherited"
+    """How job processes of this launcher reach the supervisor:
+
+    - inherited: `LaunchSpec.descriptors` are passed on, over fork and exec or as a message of a unix socket.
+    - address: the process connects to `LaunchSpec.address`, once, and shows a token. It has a minute for that from the
+      return of `launch`, so fetch what takes long, such as an image, before.
+    - connection: the launcher carries the frames itself and gives `JobHandle.connection`.
+    """
 
     @abstractmethod
     async def launch(self, spec: LaunchSpec) -> JobHandle:
-        """Start one job process with a channel to it."""
+        """Start one job process. Returns when it has been started, not when it is ready.
+
+        A run has one process at a time at a participant; a process that died is followed by a new call.
+
+        Cancelling it leaves nothing running.
+
+        Raises:
+            OSError, SundogError: it could not be started, and nothing of it runs. This counts as a death of the process.
+        """
+
+
+def describe_exit(status: int) -> str:
+    """An exit status in words, as `JobHandle.wait` gives them: "" for 0; negative ones are signals, as in `subprocess`."""
+    if status >= 0:
+        return f"exit status {status}" if status else ""
+    with contextlib.suppress(ValueError):
+        return f"killed by signal {-status} ({signal.Signals(-status).name})"
+    return f"killed by signal {-status}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,21 @@
-"""How a job process is started as a child of its supervisor, with an inherited socketpair as its channel."""
+"""ProcessLauncher: job processes as children of their supervisor, under its own user."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import signal
-import socket
-import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 
-from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
-
-JOB_MODULE = "sundog.kits.job"
+from ...kernel.operator_roles import PARENT_VARIABLE, JobHandle, Launcher, LaunchSpec, describe_exit
 
 
 class ChildProcess(JobHandle):
     """A job process that is our child and leads a process group of its own."""
 
-    def __init__(self, process: Process, channel: socket.socket) -> None:
+    def __init__(self, process: Process, output: int) -> None:
         self.pid = process.pid
-        self.channel = channel
+        self.output = output
         self._process = process
 
     async def wait(self) -> str:
@@ -35,27 +30,19 @@ class ChildProcess(JobHandle):
 
 
 class ProcessLauncher(Launcher):
-    """Starts job processes as children, under the supervisor's own user: isolation "none"."""
-
-    isolation = "none"
+    """Starts job processes as children: isolation "none", which protects from accidents only."""
 
     async def launch(self, spec: LaunchSpec) -> JobHandle:
-        ours, theirs = socket.socketpair()
-        with theirs, (spec.folder / "log.txt").open("ab") as log:
-            environment = {**os.environ, "PYTHONUNBUFFERED": "1", **spec.environment}
-            # The run's id stands last on the command line, so that `ps` shows whose process it is.
-            arguments = [str(theirs.fileno()), spec.role, str(os.getpid()), spec.name, spec.run_id]
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", JOB_MODULE, *arguments, stdin=DEVNULL, stdout=log, stderr=STDOUT,
-                cwd=spec.folder, env=environment, pass_fds=[theirs.fileno()], start_new_session=True,
-            )  # fmt: skip
-        return ChildProcess(process, ours)
-
-
-def describe_exit(status: int) -> str:
-    """An exit status in words; "" for 0. Negative ones are signals, as asyncio reports them."""
-    if status >= 0:
-        return f"exit status {status}" if status else ""
-    with contextlib.suppress(ValueError):
-        return f"killed by signal {-status} ({signal.Signals(-status).name})"
-    return f"killed by signal {-status}"
+        environment = {**os.environ, **spec.environment, PARENT_VARIABLE: str(os.getpid())}
+        with contextlib.ExitStack() as undo:
+            output, theirs = os.pipe()
+            undo.callback(os.close, output)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *spec.command, stdin=DEVNULL, stdout=theirs, stderr=STDOUT, cwd=spec.folder, env=environment,
+                    pass_fds=spec.descriptors, start_new_session=True,
+                )  # fmt: skip
+            finally:
+                os.close(theirs)
+            undo.pop_all()
+        return ChildProcess(process, output)

@@ -1,4 +1,4 @@
-"""How a job process begins and ends: `python -m sundog.kits.job FD`, with the channel to its supervisor at that descriptor.
+"""The life of a job process: `python -m sundog.kits.job ROLE NAME RUN`, with the channel to its supervisor in its environment.
 
 The main thread does the job's work; a second thread runs an asyncio loop with the one connection to the supervisor.
 The end of that connection is the supervisor's death notice: the process leaves at once, since nothing it does could be kept.
@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import MutableMapping
 from functools import partial
 from types import FrameType
 from typing import NoReturn
@@ -22,6 +23,7 @@ import structlog
 from ...kernel.context import RunAborted
 from ...kernel.errors import SundogError
 from ...kernel.messages import Message, encode
+from ...kernel.operator_roles import CHANNEL_VARIABLE, PARENT_VARIABLE, TOKEN_VARIABLE
 from ...transports.stream import StreamConnection
 from ..handover.messages import Abort, Finished, job_codec
 from ..workspace.log import start_job_logging
@@ -99,15 +101,31 @@ def _leave(why: str) -> NoReturn:
     os._exit(SUPERVISOR_LOST)  # the main thread may be deep in user code
 
 
+def connect(environment: MutableMapping[str, str]) -> socket.socket:
+    """The socket to the supervisor. Takes what says so out of the environment: it is not for what the job starts."""
+    address, token = environment.pop(CHANNEL_VARIABLE, ""), environment.pop(TOKEN_VARIABLE, "")
+    kind, _, place = address.partition(":")
+    if kind == "fd":
+        return socket.socket(fileno=int(place))
+    if kind == "unix":
+        found = socket.socket(socket.AF_UNIX)
+        found.connect(place)
+        found.sendall(token.encode())
+        return found
+    raise SystemExit(f"{CHANNEL_VARIABLE}: expected fd:NUMBER or unix:PATH, got {address!r}; supervisors start job processes")
+
+
 def main(arguments: list[str]) -> int:
-    """Run one job process: arguments are the descriptor, the role and the parent's pid."""
-    descriptor, role, parent = int(arguments[0]), arguments[1], int(arguments[2])
-    die_with_parent(parent)
+    """Run one job process: arguments are the role, the participant's name and the run's id; the last two are for `ps`."""
+    role = arguments[0]
+    if parent := os.environ.pop(PARENT_VARIABLE, ""):
+        die_with_parent(int(parent))
+    supervisor = connect(os.environ)
     start_job_logging()
     faulthandler.enable()  # a crash in native code names the line that led to it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which ends us in order
     mailbox = Mailbox()
-    channel = ProcessChannel(socket.socket(fileno=descriptor), mailbox)
+    channel = ProcessChannel(supervisor, mailbox)
     signal.signal(signal.SIGTERM, partial(_on_terminate, channel))
     job: ServerJob | SiteJob = ServerJob(channel, mailbox) if role == "server" else SiteJob(channel, mailbox, may_drive=True)
     channel.job = job

@@ -17,7 +17,6 @@ import structlog
 from ...kernel.context import derive_seed
 from ...kernel.errors import Failure, SundogError
 from ...kernel.messages import Message, Payload, split_body
-from ...kernel.operator_roles import LaunchSpec
 from ...transports.link.link import LinkClosed
 from ...workflows.supervision import LeftOpen
 from ..handover import messages as job
@@ -25,6 +24,8 @@ from ..protocol.messages import Grew, Offer, RunEnded
 from ..protocol.records import OpenTask, RunFinished
 from ..supervisor.alarms import Alarms
 from ..supervisor.effects import Ordered
+from ..supervisor.job_channel import job_spec
+from ..supervisor.job_output import JobOutput
 from ..supervisor.job_process import JobProcess
 from ..supervisor.storage import own_failure
 from ..supervisor.tasks import Tasks
@@ -66,6 +67,7 @@ class ServerRunProgram:
         self._effects = Ordered(self._journal_failed)
         self._from_job: asyncio.Queue[tuple[Message | _JobEnded, bytes]] = asyncio.Queue(JOB_MESSAGES_WAITING)
         self._process: JobProcess | None = None
+        self._output = JobOutput(folder.log, services.writer, lambda: services.on_output(run.run))
         self._alarms = Alarms()
         self._tasks = Tasks(f"run {run.run}")
         self._tasks.start(self._serve_job())
@@ -259,8 +261,10 @@ class ServerRunProgram:
 
     def _launch(self) -> None:
         environment = {posix.RUN_VARIABLE: f"{self.run.run}/server", **posix.thread_environment(self.meta.threads)}
-        spec = LaunchSpec(self.run.run, "server", "server", self.folder.root, environment)
-        self._process = JobProcess(self._services.launcher, spec, self._start_document, self._on_message, self._job_ended)
+        spec = job_spec(self.run.run, "server", "server", self.folder.root, environment)
+        self._process = JobProcess(
+            self._services.processes, spec, self._start_document, self._on_message, self._job_ended, self._output
+        )  # fmt: skip
         self._tasks.start(self._process.run())
 
     def _stop(self, action: ev.StopJob) -> None:
@@ -295,7 +299,8 @@ class ServerRunProgram:
     async def _end(self, finished: RunFinished) -> None:
         self._alarms.close()
         for last_step in (
-            self.blobs.finish(self.run, self.folder), self._journal.close(), self._services.on_end(self.run.run, finished),
+            self._output.close(), self.blobs.finish(self.run, self.folder), self._journal.close(),
+            self._services.on_end(self.run.run, finished),
         ):  # fmt: skip
             try:
                 await last_step

@@ -6,9 +6,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ...kernel.operator_roles import Launcher
 from ...transports.link import Link, Writer
 from ..protocol.records import RunFinished
+from ..supervisor.job_process import JobProcesses
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class RunServices:
     """What a run is given by the server it runs in."""
 
     writer: Writer
-    launcher: Launcher
+    processes: JobProcesses
     link_of: Callable[[str], Link | None]
     """Site → its link, up or down."""
     on_end: Callable[[str, RunFinished], Awaitable[None]]
@@ -24,5 +24,7 @@ class RunServices:
     """Waits until what sites logged of a run is here."""
     on_step: Callable[[str], None]
     """A step was closed."""
+    on_output: Callable[[str], None]
+    """The log of a run has grown."""
     stall_seconds: float = 60.0
     now: Callable[[], float] = time.time

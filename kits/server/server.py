@@ -19,6 +19,7 @@ from ...transports.link import Acceptor, Hello, Identity, Link
 from ...transports.link.refusals import TooManySites, UnknownPeer
 from ..protocol.messages import Command
 from ..protocol.records import RunFinished, Status
+from ..supervisor.job_process import JobProcesses
 from ..supervisor.means import Means
 from ..supervisor.run_logs import RunLogs
 from ..supervisor.tasks import Tasks
@@ -86,7 +87,7 @@ class Server:
         self.dispatcher = Dispatcher(self.jobs, scheduler, links=self.sites, deploy_here=self._deploy_here, start=self._start_run)
         self.jobs.on_change = self.dispatcher.look
         self._means = means
-        self._launcher = launcher
+        self._processes = JobProcesses(launcher, workspace.channels)
         self._tasks = Tasks("server")
         self._dispatching: asyncio.Task[None] | None = None
 
@@ -141,6 +142,10 @@ class Server:
         """Runs that a server before this one left open have no process any more."""
         for job in self.jobs.table.in_state(Status.DISPATCHED, Status.RUNNING):
             self.jobs.change(job.id, Status.ABORTED, "the server was stopped while the job ran")
+
+    def hurry(self) -> None:
+        """Kill the job processes at once."""
+        self._processes.kill_all()
 
     async def close(self) -> None:
         """End the runs, say goodbye, write what is to be written. Twice is fine."""
@@ -199,8 +204,8 @@ class Server:
         store = BlobStore(self.workspace.blobs / job_id)
         store.folder.mkdir(parents=True, exist_ok=True)
         services = RunServices(
-            means.writer, self._launcher, lambda site: self.acceptor.find("site", site), self._run_ended, self.streams.settle,
-            lambda _: self.jobs.moved(), self.kit.stall_seconds, means.now,
+            means.writer, self._processes, lambda site: self.acceptor.find("site", site), self._run_ended, self.streams.settle,
+            lambda _: self.jobs.moved(), self.logs.changed, self.kit.stall_seconds, means.now,
         )  # fmt: skip
         term = self.acceptor.term
         run = ServerRun(job_id, tuple(sorted(dispatched.tokens)), term)
@@ -217,7 +222,7 @@ class Server:
 
     async def _run_ended(self, run: str, finished: RunFinished) -> None:
         program = self.runs.pop(run)
-        self.logs.ended(run)
+        self.logs.changed(run)
         self.streams.forget(run)
         failure = msgspec.to_builtins(finished.failure) if finished.failure is not None else None
         job = self.jobs.table.find(run)

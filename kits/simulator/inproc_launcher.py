@@ -48,6 +48,8 @@ class MainThread:
 class InprocLauncher(Launcher):
     """Hands the work of every job to one thread. Made on the supervisors' event loop."""
 
+    channel = "connection"
+
     def __init__(self, main: MainThread) -> None:
         self._main = main
         self._handles: list[_Handle] = []
@@ -71,26 +73,27 @@ class _Handle(JobHandle):
     """A job beside its supervisor. It cannot be killed; SIGTERM interrupts its code; SIGKILL, too, and leaves it behind."""
 
     def __init__(self, spec: LaunchSpec, main: MainThread) -> None:
-        self.pid = 0
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._strike = main.strike
-        self.channel: _Channel = _Channel(spec, main, self.leave)
+        self.connection: _Channel = _Channel(spec, main, self.leave)
 
     async def wait(self) -> str:
         await self._ended.wait()
         return ""
 
     def signal(self, number: int) -> None:
-        self.channel.job.context.abort.set(f"signal {number}")
-        self._strike(lambda: self.channel.job.is_busy)
+        if self._ended.is_set():
+            return
+        self.connection.job.context.abort.set(f"signal {number}")
+        self._strike(lambda: self.connection.job.is_busy)
         if number == signal.SIGKILL:
-            self.channel.leave_behind()
+            self.connection.leave_behind()
             self.leave()
 
     def leave(self) -> None:
         """To the supervisor, the job has ended; from any thread."""
-        call_on(self._loop, self.channel.say_goodbye)
+        call_on(self._loop, self.connection.say_goodbye)
         call_on(self._loop, self._ended.set)
 
 

@@ -14,12 +14,13 @@ import structlog
 
 from ...kernel.errors import Failure, SundogError
 from ...kernel.messages import Message, split_body
-from ...kernel.operator_roles import Launcher, LaunchSpec
 from ...transports.link.link import Link
 from ...transports.link.writer import Writer
 from ..handover import messages as job
 from ..protocol.messages import Grew, Offer, SiteFailed, StartRun, TaskFor
-from ..supervisor.job_process import JobProcess
+from ..supervisor.job_channel import job_spec
+from ..supervisor.job_output import JobOutput
+from ..supervisor.job_process import JobProcess, JobProcesses
 from ..supervisor.storage import own_failure
 from ..supervisor.tasks import Tasks
 from ..workspace import posix
@@ -43,11 +44,13 @@ class SiteServices:
 
     name: str
     writer: Writer
-    launcher: Launcher
+    processes: JobProcesses
     link: Callable[[], Link]
     is_current: Callable[[int], bool]
     """Whether a term is not below the highest this site knows."""
     on_end: Callable[[str], None]
+    on_output: Callable[[str], None]
+    """The log of a run has grown."""
     disk: Disk = field(default_factory=Disk)
 
 
@@ -65,6 +68,7 @@ class SiteRunProgram:
         self._environment = environment
         self._outbox = Outbox(outbox, folder.out, services.writer, is_durable=meta.get("durability") != "none", disk=services.disk)
         self._process: JobProcess | None = None
+        self._output = JobOutput(folder.log, services.writer, lambda: services.on_output(start.run))
         self._states = TaskStates(self._outbox, folder, services.writer, services.disk)
         self._stream = f"stream:{start.run}/{METRICS}"
         self._metrics = MetricsNews(self._offer_metrics)
@@ -143,8 +147,10 @@ class SiteRunProgram:
     def _launch(self) -> None:
         name = self._services.name
         environment = {**self._environment, posix.RUN_VARIABLE: f"{self.run.run}/{name}"}
-        spec = LaunchSpec(self.run.run, "site", name, self.folder.root, environment)
-        self._process = JobProcess(self._services.launcher, spec, self._start_document, self._on_job_message, self._job_ended)
+        spec = job_spec(self.run.run, "site", name, self.folder.root, environment)
+        self._process = JobProcess(
+            self._services.processes, spec, self._start_document, self._on_job_message, self._job_ended, self._output
+        )  # fmt: skip
         self._tasks.start(self._process.run())
 
     def _start_document(self) -> job.StartDocument:
@@ -271,6 +277,7 @@ class SiteRunProgram:
     async def _end(self) -> None:
         self._metrics.close()
         self._withdraw_all()
+        await self._output.close()
         self._services.on_end(self.run.run)
         self.ended.set()
         await self._tasks.close()

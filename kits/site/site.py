@@ -15,6 +15,7 @@ from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
 from ...transports.link import Dialer, Identity, Link
 from ...transports.link.refusals import Refused
 from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Free, Started, StartRun, Sync
+from ..supervisor.job_process import JobProcesses
 from ..supervisor.means import Means
 from ..supervisor.run_logs import RunLogs
 from ..supervisor.storage import StorageFailed, own_failure
@@ -73,7 +74,7 @@ class Site:
         self.logs = RunLogs(workspace, self.runs)
         self.answers = Answers(self)
         self._means = means
-        self._launcher = launcher
+        self._processes = JobProcesses(launcher, workspace.channels)
         self._resources = resources
         self._deployed: dict[str, dict[str, Any]] = {}
         self._deploying: dict[str, asyncio.Task[None]] = {}
@@ -100,6 +101,10 @@ class Site:
         self._dialer.term_seen = self._term_seen()
         self._tasks.start(self._dialer.run())
         log.info("site_ready", name=self.kit.name, endpoints=" ".join(self.kit.endpoints))
+
+    def hurry(self) -> None:
+        """Kill the job processes at once."""
+        self._processes.kill_all()
 
     async def close(self) -> None:
         """End the job processes, say goodbye, do to the disk what is to be done. Twice is fine."""
@@ -218,15 +223,15 @@ class Site:
         allocated = self._resources.allocate(message.token)
         environment = {**posix.thread_environment(int(meta.get("threads", 1))), **self._resources.environment(allocated)}
         services = SiteServices(
-            self.kit.name, self._means.writer, self._launcher, lambda: self.link, lambda term: term >= self._dialer.term_seen,
-            self._run_ended, self._means.disk,
+            self.kit.name, self._means.writer, self._processes, lambda: self.link, lambda term: term >= self._dialer.term_seen,
+            self._run_ended, self.logs.changed, self._means.disk,
         )  # fmt: skip
         folder, outbox = self.workspace.run(message.run), self.workspace.outbox / message.run
         return SiteRunProgram(services, message, meta, folder, outbox, environment)
 
     def _run_ended(self, run: str) -> None:
         self.runs.pop(run, None)
-        self.logs.ended(run)
+        self.logs.changed(run)
         self._resources.free(self._tokens.pop(run, ""))
         folder = self.workspace.run(run)
         for leftover in (self.workspace.outbox / run, folder.inbox, folder.out):

@@ -16,7 +16,6 @@ from ...kernel.errors import SundogError
 from ..workspace import posix
 from ..workspace.folders import Workspace
 from ..workspace.log import start_logging, stop_logging
-from .job_process import JobProcess
 from .lifeline import Lifeline
 from .means import Means, open_means
 
@@ -33,6 +32,9 @@ class Daemon(Protocol):
 
     async def start(self) -> None:
         """Begin to work."""
+
+    def hurry(self) -> None:
+        """Kill the job processes at once; `close` then finds them ended."""
 
     async def close(self) -> None:
         """End in order, also after a start that failed."""
@@ -85,7 +87,9 @@ async def _live(make: Callable[[Means], Daemon], notes: Sequence[str], lifeline:
     if lifeline is not None:
         lifeline.watch(lambda: end.ask("the program that started it is gone"))
     async with open_means() as means:
-        await _serve(make(means), end, notes, lifeline)
+        daemon = make(means)
+        end.hurry = daemon.hurry
+        await _serve(daemon, end, notes, lifeline)
     log.info("stopped")
 
 
@@ -108,13 +112,14 @@ class _End:
     """Whether the daemon was asked to end, and why."""
 
     def __init__(self) -> None:
+        self.hurry: Callable[[], object] = lambda: None
         self._why: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def ask(self, why: str) -> None:
         """End; asked again: in a hurry."""
         if self._why.done():
             log.warning("hurrying", why=why)
-            JobProcess.kill_all()
+            self.hurry()
         else:
             self._why.set_result(why)
 

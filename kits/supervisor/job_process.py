@@ -1,14 +1,12 @@
-"""A job process seen from its supervisor: start it, talk to it, see it end, make it end (PROTOCOL §4, §6)."""
+"""Job processes of a participant, seen from their supervisor: start one, talk to it, see it end, make it end (PROTOCOL §4, §6)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import ClassVar
 
 import msgspec
 import structlog
@@ -17,20 +15,44 @@ from ...kernel.errors import SundogError, TransportError
 from ...kernel.messages import Message, encode
 from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from ...kernel.transport import Connection, EndOfConnection
-from ...transports.stream import StreamConnection
 from ..handover.messages import Abort, Start, StartDocument, job_codec
 from ..workspace import posix
+from .job_channel import Channel, open_channel
+from .job_output import JobOutput, LastWords
 
 log = structlog.get_logger()
 TERM_SECONDS = 3.0
 """Between SIGTERM and SIGKILL."""
 LAST_MESSAGES_SECONDS = 5.0
+OUTPUT_SECONDS = 1.0
+"""For the end of the output of a process that has ended; a helper that got away may hold it open for ever."""
 LEAVE_SECONDS = 2.0
 """For a process whose channel is gone to end by itself."""
 SWEEPS = 2
 """A process may fork while it is looked for."""
-LAST_WORDS_BYTES = 4000
-LAST_WORDS_CHARS = 300
+
+_awaited: set[int] = set()
+"""Children of this program whose exit status is awaited. It adopts the orphans of all its job processes, whoever of its
+participants started them; these are not orphans."""
+
+
+class JobProcesses:
+    """The job processes of one participant.
+
+    Args:
+        launcher: starts them.
+        channels: a folder for their sockets; made when needed.
+    """
+
+    def __init__(self, launcher: Launcher, channels: Path) -> None:
+        self.launcher = launcher
+        self.channels = channels
+        self.alive: set[JobHandle] = set()
+
+    def kill_all(self) -> None:
+        """End every one without asking; each is then seen to end as usual."""
+        for handle in self.alive:
+            handle.signal(signal.SIGKILL)
 
 
 class JobProcess:
@@ -39,32 +61,35 @@ class JobProcess:
     While a message is awaited no other is read: a job that says more than its supervisor can take has to wait.
 
     Args:
-        launcher: starts it.
-        spec: what with.
+        processes: those of the participant.
+        spec: what with; the channel is added.
         document: makes the first thing it is told, and room for what it hands over; what that raises is a death like any other.
+        output: takes what it prints.
     """
-
-    _alive: ClassVar[dict[int, JobHandle]] = {}
-    """This supervisor's job processes by pid; somebody waits for their exit status."""
 
     def __init__(
         self,
-        launcher: Launcher,
+        processes: JobProcesses,
         spec: LaunchSpec,
         document: Callable[[], StartDocument],
         on_message: Callable[[Message, memoryview], Awaitable[None]],
         on_end: Callable[[str, str], None],
+        output: JobOutput,
     ) -> None:
-        self._launcher = launcher
+        self._processes = processes
         self._spec = spec
         self._document = document
         self._on_message = on_message
         self._on_end = on_end
+        self._output = output
         self._outgoing: asyncio.Queue[tuple[bytes | memoryview, ...]] = asyncio.Queue()
-        self._ended = asyncio.Event()
+        self._launching: asyncio.Future[JobHandle] | None = None
         self._handle: JobHandle | None = None
+        self._ended = asyncio.Event()
+        self._words = LastWords()
         self._why_killed = ""
         self.pid = 0
+        """0 for one that is no child of ours."""
 
     async def run(self) -> None:
         """Start it and serve it until it has ended; then everything it started is gone too."""
@@ -75,36 +100,70 @@ class JobProcess:
             how = f"it could not be started or served: {exc}"
             await self._sweep()
         finally:
-            self._alive.pop(self.pid, None)
+            _awaited.discard(self.pid)
+            if self._handle is not None:
+                self._processes.alive.discard(self._handle)
             self._ended.set()
         log.info("job_process_ended", run=self._spec.run_id, pid=self.pid, how=how or "exit status 0")
-        self._on_end(how, self._last_words())
+        self._on_end(how, str(self._words))
 
     async def _live(self) -> str:
         start = (encode(Start(self._spec.run_id)), msgspec.msgpack.encode(self._document()))
-        handle = self._handle = await self._launcher.launch(self._spec)
-        self.pid = handle.pid
-        self._alive[self.pid] = handle
-        log.info("job_process_started", run=self._spec.run_id, pid=handle.pid)
-        connection = _connection(handle.channel)
-        exiting = asyncio.ensure_future(handle.wait())
-        talking = [asyncio.create_task(self._send(connection, start)), asyncio.create_task(self._receive(connection, exiting))]
-        try:
-            how = await exiting
-            await self._sweep()  # first: what it forked may hold the channel open
-            await asyncio.wait(talking[1:], timeout=LAST_MESSAGES_SECONDS)  # what it said last is still in the channel
-        finally:
-            for task in talking:
-                task.cancel()
-            await asyncio.gather(*talking, return_exceptions=True)
-            connection.abort()
+        with contextlib.closing(open_channel(self._processes.launcher, self._spec, self._processes.channels)) as channel:
+            handle = self._handle = await self._launch(channel.spec)
+            if handle is None:
+                return "it was stopped while it was being started"
+            log.info("job_process_started", run=self._spec.run_id, pid=handle.pid)
+            exiting = asyncio.ensure_future(handle.wait())
+            talking = asyncio.create_task(self._talk(channel, handle, exiting, start))
+            copying = asyncio.create_task(self._copy(handle))
+            try:
+                how = await exiting
+                await self._sweep()  # first: what it forked may hold channel and output open
+                await asyncio.wait([talking], timeout=LAST_MESSAGES_SECONDS)  # what it said last is still in the channel
+                await asyncio.wait([copying], timeout=OUTPUT_SECONDS)
+            finally:
+                talking.cancel()
+                copying.cancel()
+                await asyncio.gather(talking, copying, return_exceptions=True)
         return how
 
-    @classmethod
-    def kill_all(cls) -> None:
-        """End every job process of this supervisor without asking; each is then seen to end as usual."""
-        for handle in cls._alive.values():
-            handle.signal(signal.SIGKILL)
+    async def _launch(self, spec: LaunchSpec) -> JobHandle | None:
+        """The handle; None if `stop` has put an end to a start that took too long."""
+        launching = self._launching = asyncio.ensure_future(self._processes.launcher.launch(spec))
+        try:
+            await asyncio.wait([launching])
+        finally:
+            launching.cancel()
+        if launching.cancelled():
+            return None
+        handle = launching.result()
+        self.pid = handle.pid
+        self._processes.alive.add(handle)
+        if handle.pid:
+            _awaited.add(handle.pid)
+        return handle
+
+    async def _copy(self, handle: JobHandle) -> None:
+        if handle.output is not None:
+            await self._output.copy(handle.output, self._words)
+
+    async def _talk(self, channel: Channel, handle: JobHandle, exiting: asyncio.Future[str], start: tuple[bytes, ...]) -> None:
+        try:
+            connection = await channel.connection(handle, exiting)
+        except (SundogError, OSError) as exc:
+            log.warning("job_channel_not_open", run=self._spec.run_id, pid=self.pid, reason=str(exc))
+            self._kill(f"because it could not be served: {exc}")
+            return
+        if connection is None:
+            return
+        sending = asyncio.create_task(self._send(connection, start))
+        try:
+            await self._receive(connection, exiting)
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            connection.abort()
 
     def send(self, message: Message, *body: bytes | memoryview) -> None:
         """Say something to it; what it cannot hear any more is dropped."""
@@ -120,6 +179,8 @@ class JobProcess:
             log.warning("job_process_does_not_end", run=self._spec.run_id, pid=self.pid, signal=number.name)
             if self._handle is not None:
                 self._handle.signal(number)
+            elif self._launching is not None and number is signal.SIGKILL:
+                self._launching.cancel()
         await self._ended.wait()
 
     async def _ends_within(self, seconds: float) -> bool:
@@ -151,38 +212,27 @@ class JobProcess:
         except Exception as exc:
             log.exception("job_channel_broken", run=self._spec.run_id, pid=self.pid)
             why = f"because what it said made no sense: {exc}"
-        if self._handle is not None and not exiting.done():
+        if not exiting.done():
+            self._kill(why)
+
+    def _kill(self, why: str) -> None:
+        if self._handle is not None:
             self._why_killed = why
             self._handle.signal(signal.SIGKILL)
 
     async def _sweep(self) -> None:
-        """End what it started and left behind: the rest of its group, then whatever carries the run's mark."""
-        if self._handle is None or not self.pid:  # it had no process of its own
+        """End what it started and left behind: what its handle reaches, then, on this machine, whatever carries the run's mark."""
+        if self._handle is None:
             return
         self._handle.signal(signal.SIGKILL)
         mark = self._spec.environment.get(posix.RUN_VARIABLE, "")
+        if not self.pid or not mark:
+            return
         for _ in range(SWEEPS):
-            left = posix.processes_of_run(mark) if mark else []
+            left = posix.processes_of_run(mark)
             for pid in left:
                 posix.signal_process(pid, signal.SIGKILL)
             for pid in left:
                 with contextlib.suppress(TimeoutError):  # it is stuck in the kernel
                     await posix.wait_for_pid_end(pid, TERM_SECONDS)
-        posix.reap_adopted(self._alive)
-
-    def _last_words(self) -> str:
-        """The last line of its log, or the one by which Python says that native code crashed; the log has the rest."""
-        path = Path(self._spec.folder) / "log.txt"
-        if not path.exists():
-            return ""
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LAST_WORDS_BYTES))
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
-        fatal = [line for line in lines if line.startswith("Fatal Python error")]
-        return next(filter(None, reversed(fatal or lines)), "")[:LAST_WORDS_CHARS]
-
-
-def _connection(channel: socket.socket | Connection) -> Connection:
-    if isinstance(channel, Connection):
-        return channel
-    return StreamConnection(channel, local="supervisor", peer="job")
+        posix.reap_adopted(_awaited)

@@ -118,6 +118,7 @@ class Workspace:
         """The highest term of a server that this site knows."""
         self.outbox = self.state / "outbox"
         self.ballast = self.state / "ballast"
+        self.channels = self.state / "channels"
         self.shared = shared.absolute() if shared is not None else self.state
         self.term = self.shared / "term"
         """The term in which a server of the project served last."""

@@ -26,9 +26,6 @@ LEVEL_VARIABLE = "SUNDOG_LOG_LEVEL"
 FORMAT_VARIABLE = "SUNDOG_LOG_FORMAT"
 FILE_BYTES = 20_000_000
 FILE_COUNT = 10
-RUN_LOG_BYTES = 100_000_000
-"""What all job processes of a run print at one participant, as far as they use Python's stdout and stderr."""
-_LOG_FULL = b"\n[the log is full: what follows is dropped]\n"
 MAX_VALUE_CHARACTERS = 2000
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -75,38 +72,34 @@ def start_command_logging() -> None:
 
 
 def start_job_logging() -> None:
-    """In a job process our own lines go to stdout, which is the run's log.txt; the job's code may set up `logging` as it likes.
+    """In a job process our own lines go to stdout, as what the job's code prints; that may set up `logging` as it likes.
 
-    What it prints has an end, see RunLog.
+    Stdout and stderr lead to the supervisor, whose loss costs lines and no exception, see LossyStream.
 
     Raises:
         LogSettingRefused: as above.
     """
     level = _setting(LEVEL_VARIABLE, _LEVELS, "info").upper()
-    sys.stdout, sys.stderr = (TextIOWrapper(RunLog(number), "utf-8", "backslashreplace", write_through=True) for number in (1, 2))
+    sys.stdout, sys.stderr = (TextIOWrapper(LossyStream(number), "utf-8", "backslashreplace", line_buffering=True) for number in (1, 2))
     _print_lines(sys.stdout, level)
 
 
-class RunLog(FileIO):
-    """A run's log as the job's Python code writes it: a disk that is full, and a log that is, cost lines and not the job.
+class LossyStream(FileIO):
+    """A descriptor that Python code prints to whether or not anybody reads it: what cannot be written is dropped.
 
     Args:
-        descriptor: of a file that is appended to; it stays open.
+        descriptor: stays open.
     """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
-        self._is_full = False
 
     def write(self, data: Any) -> int:
-        size = memoryview(data).nbytes
+        left = memoryview(data).cast("B")
         with contextlib.suppress(OSError):
-            if os.fstat(self.fileno()).st_size + size <= RUN_LOG_BYTES:
-                return super().write(data) or 0
-            if not self._is_full:
-                self._is_full = True
-                super().write(_LOG_FULL)
-        return size
+            while left:  # a signal may end a write early
+                left = left[super().write(left) or 0 :]
+        return memoryview(data).nbytes
 
 
 def keep_quiet() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Container
@@ -210,6 +212,26 @@ def open_folder(path: Path) -> int:
 def open_in(folder: int, name: str, flags: int = 0) -> int:
     """A descriptor, for reading, of a name in an open folder; a link is refused (OSError), a pipe does not block."""
     return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, dir_fd=folder)
+
+
+def open_to_append(folder: int, name: str) -> int:
+    """A descriptor, for appending, of a plain file in an open folder, made when it is missing.
+
+    A link, a pipe or a file with a second name is replaced; what it leads to is neither opened nor changed.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, flags, 0o600, dir_fd=folder)
+    except OSError as exc:
+        if exc.errno not in (errno.ELOOP, errno.ENXIO):  # a link; a pipe that has no reader
+            raise
+    else:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            return descriptor
+        os.close(descriptor)
+    os.unlink(name, dir_fd=folder)
+    return os.open(name, flags | os.O_EXCL, 0o600, dir_fd=folder)
 
 
 # --- how each system says it ----------------------------------------------------------------------------------------

@@ -22,9 +22,14 @@ from .federation import FOREVER, Federation
 
 
 def write(clinic: Federation, name: str, job_id: str, text: str) -> None:
-    """What a job process of a participant writes."""
+    """As the supervisor of a participant does, when the job process prints something."""
     with (clinic.root / name / "runs" / job_id / "log.txt").open("a") as file:
         file.write(text)
+
+    async def tell() -> None:
+        (clinic.server if name == "server" else clinic.sites[name]).logs.changed(job_id)
+
+    clinic.loop.call(tell())
 
 
 def started(clinic: Federation, session: Session) -> str:

@@ -19,6 +19,7 @@ from sundog.kits.server.run_blobs import RunBlobs
 from sundog.kits.server.run_program import JOB_MESSAGES_WAITING, ServerRunProgram
 from sundog.kits.server.run_services import RunServices
 from sundog.kits.server.server_run import ServerRun
+from sundog.kits.supervisor.job_process import JobProcesses
 from sundog.kits.workspace.blobs import BlobStore
 from sundog.kits.workspace.folders import RunFolder
 from sundog.kits.workspace.job_meta import JobMeta
@@ -31,9 +32,10 @@ Told = TypeVar("Told", bound=Message)
 class Silent(Launcher, JobHandle, Connection):
     """Starts one job, which hears everything and says nothing; it is its own handle and its own channel."""
 
+    channel = "connection"
+
     def __init__(self) -> None:
-        self.pid = 0
-        self.channel = self
+        self.connection = self
         self.local, self.peer = "supervisor", "silent job"
         self._heard: asyncio.Queue[Message] = asyncio.Queue()
         self._left = asyncio.Event()
@@ -99,7 +101,9 @@ class Made:
         self.is_settled.set()
         self.journal = FullJournal(root / "journal", writer)
         self.journal.room = 10**6 if room is None else room
-        services = RunServices(writer, launcher, lambda _: None, self.over, self.settle, lambda _: None, 0.05)
+        services = RunServices(
+            writer, JobProcesses(launcher, root / "channels"), lambda _: None, self.over, self.settle, lambda _: None, lambda _: None, 0.05
+        )
         run = ServerRun("r", ("site-1",), 1)
         blobs = RunBlobs(BlobStore(root / "blobs"), folder, writer)
         self.program = ServerRunProgram(services, run, JobMeta(name="j", deploy_map={}), folder, self.journal, blobs)

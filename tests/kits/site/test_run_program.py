@@ -18,6 +18,7 @@ from sundog.kits.site import run_events as ev
 from sundog.kits.site.metrics_news import MetricsNews
 from sundog.kits.site.outbox import Parts
 from sundog.kits.site.run_program import SiteRunProgram, SiteServices
+from sundog.kits.supervisor.job_process import JobProcesses
 from sundog.kits.workspace.folders import RunFolder
 from sundog.transports.link import Writer
 from sundog.transports.link.link import Link
@@ -61,7 +62,10 @@ class Made:
         self.server = Server()
         self.folder = RunFolder(root / "run").create()
         self.ended: list[str] = []
-        services = SiteServices("site-1", writer, Never(), lambda: cast("Link", self.server), lambda _: True, self.ended.append)
+        processes = JobProcesses(Never(), root / "channels")
+        services = SiteServices(
+            "site-1", writer, processes, lambda: cast("Link", self.server), lambda _: True, self.ended.append, lambda _: None
+        )  # fmt: skip
         self.program = SiteRunProgram(services, StartRun("r", "token", ["site-1"], 0), {}, self.folder, root / "outbox", {})
 
     async def say(self, message: Message, *body: bytes) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,11 @@ from sundog.kits.job.payloads import Sender
 from sundog.kits.job.process import MESSAGES_WAITING, SUPERVISOR_LOST, ProcessChannel
 from sundog.kits.protocol.messages import Grew, TaskFor
 from sundog.kits.supervisor import job_process
-from sundog.kits.supervisor.job_process import JobProcess
+from sundog.kits.supervisor.job_channel import job_spec
+from sundog.kits.supervisor.job_output import JobOutput
+from sundog.kits.supervisor.job_process import JobProcess, JobProcesses
 from sundog.kits.workspace import posix
+from sundog.transports.link import Writer
 from sundog.transports.stream import StreamConnection
 
 from ..job.desk import write_app
@@ -92,16 +96,20 @@ MODEL = Shareable(Kind.WEIGHTS, {"w": np.zeros(2)})
 class Watched:
     """A job process and what became of it."""
 
-    def __init__(self, folder: Path, launcher: Launcher | None = None, code: str = CODE) -> None:
+    def __init__(self, folder: Path, writer: Writer, launcher: Launcher | None = None, code: str = CODE) -> None:
         tasks = ["train", "kill", "crash", "interrupt", "leave", "polite", "deaf", "close_all"]
         write_app(folder, "site", {"executors": [{"tasks": tasks, "executor": {"path": "trainer_h11.Trainer"}}]}, {"trainer_h11.py": code})
         self.folder = folder
         self.mark = f"{RUN}-{uuid.uuid4().hex}"  # who runs the same tests beside these must not have his processes killed
-        spec = LaunchSpec(RUN, "site", "site-1", folder, {posix.RUN_VARIABLE: self.mark})
+        spec = job_spec(RUN, "site", "site-1", folder, {posix.RUN_VARIABLE: self.mark})
         document = say.StartDocument(RUN, "site", "site-1", ["site-1"], 7, 1, str(folder))
         self.heard: asyncio.Queue[Message] = asyncio.Queue()
         self.ended: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
-        self.process = JobProcess(launcher or ProcessLauncher(), spec, lambda: document, self.hear, lambda *how: self.ended.set_result(how))
+        self.processes = JobProcesses(launcher or ProcessLauncher(), folder / "channels")
+        output = JobOutput(folder / "log.txt", writer, lambda: None)
+        self.process = JobProcess(
+            self.processes, spec, lambda: document, self.hear, lambda *how: self.ended.set_result(how), output
+        )  # fmt: skip
         self.running = asyncio.create_task(self.process.run())
 
     async def hear(self, message: Message, _body: memoryview) -> None:
@@ -123,8 +131,14 @@ class Watched:
 
 
 @pytest.fixture
-async def watched(tmp_path: Path) -> Watched:
-    watched = Watched(tmp_path)
+async def writer() -> AsyncIterator[Writer]:
+    async with Writer() as writer:
+        yield writer
+
+
+@pytest.fixture
+async def watched(tmp_path: Path, writer: Writer) -> Watched:
+    watched = Watched(tmp_path, writer)
     assert await watched.next() == say.Ready()
     return watched
 
@@ -154,7 +168,7 @@ async def test_a_death_by_signal_is_told_with_its_last_words(watched: Watched) -
 async def test_a_crash_in_native_code_has_last_words_of_pythons_and_its_line_in_the_log(watched: Watched) -> None:
     watched.give("crash")
 
-    assert await watched.end() == ("killed by signal 6 (SIGABRT)", "Fatal Python error: Aborted")
+    assert await watched.end() == ("killed by signal 6 (SIGABRT)", "Fatal Python error: Aborted at trainer_h11.py:19 in crash")
     assert re.search(r'trainer.*\.py", line \d+ in crash', (watched.folder / "log.txt").read_text())
 
 
@@ -192,8 +206,10 @@ async def test_one_that_closed_its_channel_is_not_waited_for(watched: Watched) -
 class Chatter(Launcher, JobHandle, Connection):
     """A job that always has more to say."""
 
+    channel = "connection"
+
     def __init__(self) -> None:
-        self.pid, self.channel, self.said = 0, self, 0
+        self.connection, self.said = self, 0
         self.local, self.peer = "supervisor", "chatter"
 
     async def launch(self, spec: LaunchSpec) -> JobHandle:
@@ -213,14 +229,14 @@ class Chatter(Launcher, JobHandle, Connection):
         return encode(Grew(RUN, "site-1", "metrics.jsonl", self.said))
 
 
-async def test_no_more_is_read_of_a_job_than_its_supervisor_can_take(tmp_path: Path) -> None:
+async def test_no_more_is_read_of_a_job_than_its_supervisor_can_take(tmp_path: Path, writer: Writer) -> None:
     class Slow(Watched):
         async def hear(self, message: Message, _body: memoryview) -> None:
             await super().hear(message, _body)
             await asyncio.Event().wait()
 
     chatter = Chatter()
-    watched = Slow(tmp_path, chatter)
+    watched = Slow(tmp_path, writer, chatter)
     await watched.next()
     for _ in range(100):
         await asyncio.sleep(0)  # turns of the loop
@@ -276,9 +292,9 @@ async def test_nothing_is_left_of_one_that_is_deaf_and_has_offspring(watched: Wa
     assert [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
 
 
-async def test_killing_one_leaves_another_run_alone(watched: Watched, tmp_path: Path) -> None:
+async def test_killing_one_leaves_another_run_alone(watched: Watched, tmp_path: Path, writer: Writer) -> None:
     """T058."""
-    other = Watched(tmp_path / "other")
+    other = Watched(tmp_path / "other", writer)
     await other.next()
 
     psutil.Process(watched.process.pid).kill()
@@ -321,15 +337,15 @@ class Refusing(Launcher):
         raise OSError("too many open files")
 
 
-async def test_one_that_cannot_be_started_has_ended(tmp_path: Path) -> None:
-    watched = Watched(tmp_path, Refusing())
+async def test_one_that_cannot_be_started_has_ended(tmp_path: Path, writer: Writer) -> None:
+    watched = Watched(tmp_path, writer, Refusing())
 
     assert await watched.end() == ("it could not be started or served: too many open files", "")
 
 
-async def test_one_whose_words_make_no_sense_is_ended(tmp_path: Path) -> None:
+async def test_one_whose_words_make_no_sense_is_ended(tmp_path: Path, writer: Writer) -> None:
     class Deaf(Watched):
         async def hear(self, message: Message, _body: memoryview) -> None:
             raise KeyError(message)
 
-    assert (await Deaf(tmp_path).end())[0].startswith("killed by signal 9 (SIGKILL); because what it said made no sense: ")
+    assert (await Deaf(tmp_path, writer).end())[0].startswith("killed by signal 9 (SIGKILL); because what it said made no sense: ")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from sundog.kits.workspace.log import FILE_COUNT, LogSettingRefused, RunLog, as_text, keep_quiet, start_logging, stop_logging
+from sundog.kits.workspace.log import FILE_COUNT, LogSettingRefused, LossyStream, as_text, keep_quiet, start_logging, stop_logging
 
 
 @pytest.fixture(autouse=True)
@@ -145,25 +147,24 @@ def test_a_library_keeps_quiet_on_stdout(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def printed_to(descriptor: int, *lines: str) -> None:
-    file = TextIOWrapper(RunLog(descriptor), "utf-8", "backslashreplace", write_through=True)
-    for line in lines:
-        print(line, file=file)
-    file.close()
+    with TextIOWrapper(LossyStream(descriptor), "utf-8", "backslashreplace", line_buffering=True) as file:
+        for line in lines:
+            print(line, file=file)
 
 
-def test_a_runs_log_has_an_end_and_says_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trainer that prints a gigabyte fills no disk; what fits after a long line is still told."""
-    monkeypatch.setattr("sundog.kits.workspace.log.RUN_LOG_BYTES", 100)
-    with (tmp_path / "log.txt").open("ab") as log:
-        printed_to(log.fileno(), "first", "x" * 1000, "y" * 1000, "last")
+def test_what_job_code_prints_arrives_line_by_line() -> None:
+    """Two processes that share the pipe do not mix their lines."""
+    ours, theirs = socket.socketpair(type=socket.SOCK_DGRAM)
+    with ours, theirs:
+        printed_to(theirs.fileno(), "one", "two")
 
-    text = (tmp_path / "log.txt").read_text()
-    assert text.startswith("first\n\n[the log is full: what follows is dropped]\n")
-    assert "xx" not in text
-    assert text.count("dropped") == 1
+        assert [ours.recv(100), ours.recv(100)] == [b"one\n", b"two\n"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_costs_lines_and_not_the_job() -> None:
-    with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123  # it is no path to be joined
-        printed_to(full.fileno(), "a line", "another")
+def test_a_lost_reader_costs_lines_and_not_the_job() -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+
+    printed_to(theirs, "a line", "another")
+
+    os.close(theirs)
