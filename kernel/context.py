@@ -8,6 +8,7 @@ its next task. `ctx.events` calls the run's observers: `ctx.events.step_ended(wo
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 
-from .errors import JobError, SpecError
+from .errors import ComponentError, JobError, SpecError
 from .hookspecs import observe_hook
 from .shareable import Shareable, as_state
 
@@ -59,6 +60,21 @@ class KeyTypeError(SpecError):
     """
 
     code = "SD-1151"
+
+
+class NotKeepable(ComponentError):
+    """A file cannot belong to a commit.
+
+    Cause: `ctx.keep` was given a path that is no plain file in the run's folder, or is one that the runtime writes itself.
+
+    Cure: write the file below `ctx.folder` first, for example in models/, then call `ctx.keep` with its path.
+    """
+
+    code = "SD-3171"
+
+
+_THE_RUNTIMES = frozenset({"app", "in", "out", "metrics", "metrics.jsonl", "log.txt", "report.json"})
+"""What lies in a run's folder and is no component's."""
 
 
 @dataclass(frozen=True)
@@ -321,6 +337,8 @@ class Context:
     """Keep a state now: if this process dies, this task, and no later one, starts again with it in `ctx.state`."""
     notes: list[str] = field(default_factory=list)
     """What `note` was told since the last commit."""
+    kept: set[str] = field(default_factory=set)
+    """Files that `keep` was given, by their paths below `folder`."""
     is_state_new: bool = False
     """Whether job code has set `state`."""
     _state: Shareable | None = None
@@ -354,6 +372,26 @@ class Context:
         """At the server: tell those who watch the job something that is no error. It goes into the report of the next round, once a job."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def keep(self, path: Path | str) -> None:
+        """At the server: let a file in the run's folder belong to the next commit, and to later ones as it is then.
+
+        A job that starts again after a death finds it as its last commit has it. A file that is in no commit is left alone.
+
+        Args:
+            path: absolute, or below `folder`.
+
+        Raises:
+            NotKeepable: no plain file in the folder, or one of the runtime's own.
+        """
+        full, folder = self.folder / path, self.folder.resolve()
+        try:
+            is_plain, real = stat.S_ISREG(full.lstat().st_mode), full.resolve()
+        except OSError as exc:
+            raise NotKeepable(f"wanted a plain file in the run's folder, got {str(path)!r}: {exc.strerror}") from exc
+        if not is_plain or not real.is_relative_to(folder) or real.relative_to(folder).parts[0] in _THE_RUNTIMES:
+            raise NotKeepable(f"wanted a plain file of a component's own in the run's folder, got {str(path)!r}")
+        self.kept.add(str(real.relative_to(folder)))
 
     def for_call(
         self, *, task: str, seed: int, shared: Mapping[str, Any] | None = None, state: Shareable | None = None, **more: Any

@@ -152,6 +152,7 @@ def _write(results: Mapping[str, list[Result]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with draft_of(path) as draft:
         draft.write_text(json.dumps(matrix, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    current_context().keep(path)
 
 
 def _summary(results: Mapping[str, list[Result]]) -> dict[str, float]:

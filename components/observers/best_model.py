@@ -132,7 +132,10 @@ class IntimeModelSelector:
     def _save(self, model: Shareable, metric: str, value: float, step: int) -> None:
         log.info("best_model_found", metric=metric, value=value, step=step)
         current_context().events.best_model_found(model=model, metric=metric, value=value, step=step)
-        self._find_persistor().save(model, "best")
+        context = current_context()
+        path = self._find_persistor().save(model, "best")
+        if path is not None and path.is_file() and path.is_relative_to(context.folder):
+            context.keep(path)
 
     def _find_persistor(self) -> Persistor:
         if self.persistor is not None:

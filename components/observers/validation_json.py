@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from ...kernel.blobs import draft_of
 from ...kernel.context import current_context
 from ...kernel.hookspecs import observe
+from ...kernel.shareable import Kind, Shareable
 
 
 class ValidationJsonGenerator:
@@ -24,6 +27,15 @@ class ValidationJsonGenerator:
         self.json_file_name = json_file_name
         self._results: dict[str, dict[str, dict[str, float]]] = {}
         self._is_written = True
+
+    def state(self) -> Shareable | None:
+        """What it has noted so far."""
+        data = json.dumps(self._results, sort_keys=True).encode()
+        return Shareable(Kind.METRICS, {"json": np.frombuffer(data, np.uint8)}) if self._results else None
+
+    def restore(self, state: Shareable) -> None:
+        """Go on from there."""
+        self._results = json.loads(state.tensors["json"].tobytes())
 
     @observe
     def validation_result_received(self, model_owner: str, site: str, metrics: dict[str, float]) -> None:
@@ -48,4 +60,5 @@ class ValidationJsonGenerator:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft_of(path) as draft:
             draft.write_text(json.dumps(self._results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        current_context().keep(path)
         self._is_written = True

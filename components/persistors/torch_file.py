@@ -82,8 +82,8 @@ class PTFileModelPersistor(Persistor):
         torch = need_torch()
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft_of(path) as draft:
-            torch.save({**self.model.state_dict(), **to_state_dict(model.tensors)}, draft)
+        with draft_of(path) as draft, draft.open("xb") as file:  # torch would write the draft's name into a file that it opens itself
+            torch.save({**self.model.state_dict(), **to_state_dict(model.tensors)}, file)
         return path
 
     def path(self, name: str = "") -> Path:

@@ -26,6 +26,16 @@ class CommittedState(msgspec.Struct):
     left_open: list[LeftOpen] = []
 
 
+class KeptFile(msgspec.Struct):
+    """A file in the run's folder as the last commit has it."""
+
+    path: str
+    """Below the run's folder."""
+    sha256: str
+    place: str
+    """Where its bytes lie now."""
+
+
 class StartDocument(msgspec.Struct):
     """All that a job process must know to begin, or to go on after another one died."""
 
@@ -39,6 +49,8 @@ class StartDocument(msgspec.Struct):
     folder: str
     """The run's folder, with app/, in/, out/."""
     committed: dict[str, CommittedState] = {}
+    files: list[KeptFile] = []
+    """What components kept by `ctx.keep`: to be put back before anything else."""
 
 
 class Ready(Message, tag=71):
@@ -98,7 +110,7 @@ class Reject(Message, tag=76):
 
 
 class CommitStep(Message, tag=78):
-    """Close a step. Body: the payloads in order: the state, if there is one, then the components' states, if any."""
+    """Close a step. Body: the payloads in order: the state, if there is one, the components' states, if any, then the files."""
 
     workflow: str
     step: int
@@ -110,6 +122,8 @@ class CommitStep(Message, tag=78):
     metrics: StepMetrics
     notes: list[str] = []
     """What components have to say to those who watch the job."""
+    files: list[tuple[str, Payload | None]] = []
+    """Kept files of the run's folder that are new or other since the step before; None: gone."""
 
 
 class DropTasks(Message, tag=77):

@@ -30,6 +30,7 @@ from ..handover import messages as say
 from ..protocol.messages import Grew
 from .app import App, build_app, plan_app
 from .custom_code import CustomCode
+from .kept_files import KeptFiles
 from .mailbox import Mailbox
 from .payloads import Sender
 from .received_metrics import ReceivedMetrics
@@ -94,6 +95,7 @@ class ServerJob:
         folder = Path(start.folder)
         self.context.run_id, self.context.seed, self.context.folder = start.run, start.seed, folder
         self._sender = Sender(folder / "out")
+        self._files = KeptFiles(folder)
         failure, aborted = None, ""
         with CustomCode(folder / "app"), scratch(folder / "out"), entered(self.context):
             try:
@@ -120,6 +122,7 @@ class ServerJob:
             self._metrics.close()
 
     def _work(self, start: say.StartDocument) -> None:
+        self._files.put_back(start.files)
         app = self._build(start)
         self._channel.send(say.Ready())
         left_open = {name: committed.left_open for name, committed in start.committed.items()}
@@ -206,11 +209,12 @@ class ServerJob:
         kept = [state for state in (result.state, result.parts) if state is not None]
         sent = [self._sender.payload(state, {}) for state in kept]
         payloads, parts = [payload for payload, _ in sent], [part for _, body in sent for part in body]
+        files, contents = self._files.changes(self.context.kept)
         message = say.CommitStep(
             result.workflow, result.step, payloads, result.state is not None,
-            list(result.used), dict(result.still_open), result.metrics, list(result.notes),
+            list(result.used), dict(result.still_open), result.metrics, list(result.notes), files,
         )  # fmt: skip
-        self._ask(message, parts)
+        self._ask(message, parts + contents)
         self._sender.handed(kept, only=True)
         return result.state
 

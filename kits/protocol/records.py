@@ -136,6 +136,8 @@ class StepClosed(Record, tag=7):
     time_seconds: float
     notes: list[str] = []
     """What components had to say, and no earlier step of the run has."""
+    files: list[tuple[str, Payload | None]] = []
+    """Files of the run's folder that are new or other since the last closed step of the run; None: gone."""
 
 
 class TasksDropped(Record, tag=10):

@@ -149,6 +149,7 @@ class RunBlobs:
         """A step is closed: let go what only steps before it used."""
         self._closed += 1
         needed = {payload.sha256 for state in run.committed.values() for payload in state.payloads}
+        needed |= {payload.sha256 for payload in run.files.values()}
         needed |= {payload.sha256 for payload in run.payloads_in_use() if payload.has_blob}
         for sha256 in needed:
             self._last_used[sha256] = self._closed

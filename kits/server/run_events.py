@@ -49,6 +49,7 @@ class CommitAsked:
     metrics: StepMetrics
     at: float
     notes: tuple[str, ...] = ()
+    files: tuple[tuple[str, Payload | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

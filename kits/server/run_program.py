@@ -138,11 +138,14 @@ class ServerRunProgram:
             case job.OpenStep():
                 await self._open_step(message, body)
             case job.CommitStep():
-                metas, first = await self._take(message.payloads, body)
+                files = [payload for _, payload in message.files if payload is not None]
+                metas, first = await self._take([*message.payloads, *files], body)
+                del metas[len(message.payloads) :]
                 self.feed(
                     ev.CommitAsked(
                         message.workflow, message.step, tuple(message.payloads), tuple(metas), message.has_state,
                         tuple(message.used), message.still_open, message.metrics, self._now(), tuple(message.notes),
+                        tuple(message.files),
                     ),
                     first,
                 )  # fmt: skip
@@ -291,9 +294,10 @@ class ServerRunProgram:
             )
             for name, state in self.run.committed.items()
         }
+        files = [job.KeptFile(path, payload.sha256, str(self.blobs.path(payload))) for path, payload in self.run.files.items()]
         return job.StartDocument(
             self.run.run, "server", "server", list(self.run.sites), self.meta.seed, self.meta.threads,
-            str(self.folder.root), committed=committed,
+            str(self.folder.root), committed, files,
         )  # fmt: skip
 
     async def _end(self, finished: RunFinished) -> None:

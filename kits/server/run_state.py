@@ -142,6 +142,8 @@ class RunState:
     """The state that was committed last: the model of the run."""
     notes: set[str] = field(default_factory=set)
     """What components have said in closed steps: each is told once a run."""
+    files: dict[str, Payload] = field(default_factory=dict)
+    """Files of the run's folder, as the last closed step has them."""
     left_out: set[str] = field(default_factory=set)
     """Sites whose result was not used in some closed step."""
     opened_at: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -202,6 +204,9 @@ class RunState:
         opened = self.opened_at.pop(step, record.time_seconds)
         self.rounds.append(round_report(record, judged, opened))
         self.notes.update(record.notes)
+        self.files |= {path: payload for path, payload in record.files if payload is not None}
+        for path in [path for path, payload in record.files if payload is None]:
+            self.files.pop(path, None)
         for task in self.open_steps.pop(step, ()):
             self.ended_scatters.pop(task.open.task_id, None)
         for task, verdict, reason in judged:

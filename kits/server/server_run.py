@@ -154,7 +154,7 @@ class ServerRun(RunState):
         verdicts = [(t.open.task_id, *self._verdict(t, event)) for t in tasks]
         closed = StepClosed(
             "", event.workflow, event.step, list(event.payloads), list(event.metas), event.has_state, verdicts, event.metrics, event.at,
-            [note for note in event.notes if note not in self.notes],
+            [note for note in event.notes if note not in self.notes], list(event.files),
         )  # fmt: skip
         return [closed], [told, *self._tell_verdicts(zip(tasks, verdicts, strict=True)), Release()]
 

@@ -140,7 +140,8 @@ def committed_by(played: Played, step: int, folder: Path) -> say.CommittedState:
     """A commit as its supervisor gives it to the next job process."""
     message, body = next((m, b) for m, b in played.desk.said if isinstance(m, say.CommitStep) and m.step == step)
     paths, metas = [], []
-    for number, (payload, (meta, inline)) in enumerate(zip(message.payloads, split_body(message.payloads, body), strict=True)):
+    pieces = split_body([*message.payloads, *(payload for _, payload in message.files if payload is not None)], body)
+    for number, (payload, (meta, inline)) in enumerate(zip(message.payloads, pieces, strict=False)):
         paths.append(folder / str(number))
         played.desk.received(payload, meta, inline)[0].blob().save(paths[-1])
         metas.append(meta)
@@ -223,6 +224,31 @@ def test_a_commit_has_the_state_of_every_component_nested_ones_filters_and_workf
     rest.run(committed={"a/b": committed_by(whole, 1, tmp_path)})
 
     assert counts(rest, tmp_path) == {**counts(whole, tmp_path), "a%2Fb": 2}
+
+
+def test_a_commit_has_the_files_that_components_keep_and_a_restart_puts_them_back_first(tmp_path: Path) -> None:
+    act = """
+from pathlib import Path
+step = ctx.step
+best = ctx.folder / "best.txt"
+assert step == 0 or best.read_text() == "step " + str(step - 1)
+best.write_text("step " + str(step))
+ctx.keep("best.txt")
+"""
+    whole = Played(tmp_path / "whole", rounds=3, act=act)
+    assert whole.run() == say.Finish()
+    commits = [(m, b) for m, b in whole.desk.said if isinstance(m, say.CommitStep)]
+    assert [[path for path, _ in message.files] for message, _ in commits] == [["best.txt"]] * 3
+    assert [body[-6:] for _, body in commits] == [b"step 0", b"step 1", b"step 2"]
+
+    rest = Played(tmp_path / "rest", rounds=3, act=act)
+    (tmp_path / "rest" / "best.txt").write_text("step 2, and then a death")
+    (tmp_path / "blob").write_text("step 1")
+    kept = say.KeptFile("best.txt", "ab" * 32, str(tmp_path / "blob"))
+    finish = rest.run(committed={"flow": committed_by(whole, 1, tmp_path)}, files=[kept])
+
+    assert finish == say.Finish()
+    assert (tmp_path / "rest" / "best.txt").read_text() == "step 2"
 
 
 def test_an_exception_of_the_workflow_is_the_failure_of_the_run_with_its_line(tmp_path: Path) -> None:

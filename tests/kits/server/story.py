@@ -82,13 +82,14 @@ class Story:
         still_open: dict[str, str] | None = None,
         late: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
+        files: tuple[tuple[str, Payload | None], ...] = (),
     ) -> list[AnyRecord]:
         """`late`: ids of earlier tasks whose results it used."""
         payloads = [*([state] if state else []), *(Payload(1, f"{step}{number}".rjust(64, "0"), 5) for number in range(parts))]
         ids = (*(open_task(site, step).task_id for site in used), *late)
         metas = tuple(b"x" for _ in payloads)
         metrics = StepMetrics({"loss": 0.5}, {})
-        asked = (WORKFLOW, step, tuple(payloads), metas, state is not None, ids, still_open or {}, metrics, self.at, notes)
+        asked = (WORKFLOW, step, tuple(payloads), metas, state is not None, ids, still_open or {}, metrics, self.at, notes, files)
         return self.on(ev.CommitAsked(*asked))
 
     def finish(self, finish: Finish | None = None) -> list[AnyRecord]:

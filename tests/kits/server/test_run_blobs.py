@@ -9,6 +9,7 @@ import pytest
 
 from sundog.kernel.messages import Payload
 from sundog.kits.server.run_blobs import RunBlobs
+from sundog.kits.server.run_state import RunState
 from sundog.kits.workspace.blobs import BlobStore
 from sundog.kits.workspace.folders import RunFolder
 from sundog.transports.link import Writer
@@ -35,3 +36,22 @@ async def test_a_site_cannot_pass_off_its_bytes_as_the_model(tmp_path: Path) -> 
         (write,) = await blobs.receive(None, payload(RESULT), RESULT)
         write()
         assert blobs.path(payload(RESULT)).read_bytes() == RESULT
+
+
+async def test_a_kept_file_stays_until_a_step_has_another_in_its_place(tmp_path: Path) -> None:
+    async with Writer() as writer:
+        (tmp_path / "blobs").mkdir()
+        blobs = RunBlobs(BlobStore(tmp_path / "blobs"), RunFolder(tmp_path / "run").create(), writer)
+        run = RunState("r", ("site-1",), 1)
+        for write in await blobs.take([(payload(MODEL), MODEL)]):
+            write()
+        run.files["best"] = payload(MODEL)
+        for _ in range(3):
+            await blobs.release(run)
+        assert blobs.path(payload(MODEL)).read_bytes() == MODEL
+
+        run.files["best"] = payload(RESULT)
+        for _ in range(2):
+            await blobs.release(run)
+
+        assert list((tmp_path / "blobs").iterdir()) == []

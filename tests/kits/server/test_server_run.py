@@ -423,6 +423,20 @@ def test_a_note_is_told_with_the_first_round_that_has_it_whatever_process_says_i
     assert [done.notes for done in story.run.rounds] == noted
 
 
+def test_a_file_is_as_the_last_step_that_spoke_of_it_has_it(story: Story) -> None:
+    changes: list[tuple[tuple[str, Payload | None], ...]] = [(("best", STATE), ("matrix", MODEL)), (), (("best", RESULT), ("matrix", None))]
+    seen = []
+    for step, files in enumerate(changes):
+        if step:
+            story.step(step)
+        for site in SITES:
+            story.result(site, step)
+        story.commit(step, files=files)
+        seen.append(dict(story.run.files))
+
+    assert seen == [{"best": STATE, "matrix": MODEL}, {"best": STATE, "matrix": MODEL}, {"best": RESULT}]
+
+
 def test_three_deaths_without_a_record_end_the_run_with_the_signal_and_the_last_words(story: Story) -> None:
     assert [story.die() for _ in range(MAX_DEATHS - 1)] == [[], []]
 
