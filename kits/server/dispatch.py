@@ -1,35 +1,39 @@
-"""How does a waiting job come to run: which one is tried, what each site answers, why it still waits (PROTOCOL §6)?
+"""Dispatch of waiting jobs: reservation at the sites, deployment, start (PROTOCOL §6).
 
-Check gives a token or a reason for each site; enough tokens → Deploy → Start turns tokens into allocations. Nothing polls:
-a look is taken when a job is submitted or ends, or when a site comes or goes.
+Nothing polls: a look is taken when a job is submitted or ends, and when a site comes, goes or has other resources free. In
+the scheduler's order each job asks its sites (Check); one that gets enough tokens is deployed and started. All of that is
+done in a task of the job's own, so that a slow site holds up nothing but the jobs that want it. Two jobs that want the
+same site ask it one after the other, so the first never finds there what the second holds for a moment.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 import structlog
 
-from ...kernel.errors import Failure, JobError, SundogError
+from ...kernel.errors import ComponentError, Failure, JobError, SundogError
 from ...kernel.messages import Message
 from ...kernel.operator_roles import RunningJob, Scheduler, WaitingJob
 from ...transports.link.link import Link
 from ..protocol.messages import Cancel, Check, Checked, Deploy, Deployed, Started, StartRun
 from ..protocol.records import Status
+from ..supervisor.tasks import Tasks
 from ..supervisor.travel import offer_folder, withdraw_folder
 from ..workspace.job_folder import App, JobFolder
 from ..workspace.job_meta import JobMeta
-from ..workspace.job_state import Job, JobTable
+from ..workspace.job_state import Job, JobTable, NoSuchJob
 from ..workspace.manifest import Manifest
 
 log = structlog.get_logger()
 CHECK_SECONDS = 15.0
 DEPLOY_SECONDS = 600.0
+RENEW_SECONDS = 10.0
+"""Reservations, which hold for 30 s, are renewed so often while a job is deployed."""
 
 
 class SiteNotReady(JobError):
@@ -41,6 +45,43 @@ class SiteNotReady(JobError):
     """
 
     code = "SD-4201"
+
+
+class DeployFailed(JobError):
+    """A site could not take its app.
+
+    Cause: the message is the site's own.
+
+    Cure: mend what it names at that site.
+    """
+
+    code = "SD-4202"
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.what, where=failure.site)
+        self.failure = failure
+
+
+class SiteRefuses(JobError):
+    """A site cannot give a job the resources that it wants now.
+
+    Cause: the message is that of the site's resource manager; as a rule, other jobs hold them.
+
+    Cure: wait: the job is tried again when a job has ended; or ask for less in its "resource_spec".
+    """
+
+    code = "SD-4271"
+
+
+class UnknownJobOrdered(ComponentError):
+    """A scheduler named a job that is not waiting.
+
+    Cause: a mistake in the scheduler that the server's kit names: `order` gives ids of jobs from `waiting` only.
+
+    Cure: correct the scheduler; until then no job starts.
+    """
+
+    code = "SD-4272"
 
 
 @dataclass(frozen=True)
@@ -57,17 +98,20 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Dispatched:
-    """A job whose sites have their apps and hold their resources."""
+    """A job whose sites hold resources for it."""
 
     job: Job
     prepared: Prepared
-    tokens: dict[str, str]
+    sites: tuple[str, ...]
 
 
 class JobList(Protocol):
     """What the dispatcher needs of the server's jobs."""
 
     table: JobTable
+
+    def waiting(self) -> list[Job]:
+        """Submitted jobs, the oldest first."""
 
     def meta(self, job: Job) -> JobMeta:
         """What a job wants."""
@@ -82,6 +126,26 @@ class JobList(Protocol):
         """Tell those who watch."""
 
 
+@dataclass(eq=False)
+class _Attempt:
+    """A job on its way from waiting to running at all its sites."""
+
+    job: Job
+    meta: JobMeta
+    sites: frozenset[str]
+    ahead: tuple[_Attempt, ...]
+    """Attempts that hold tokens of some of these sites and wait for other sites: they may give them back."""
+    unanswered: set[str]
+    """Sites whose first Check is not answered."""
+    tokens: dict[str, str] = field(default_factory=dict)
+    """Site → token, from Check until Started; what is left when the task ends is given back."""
+    is_decided: bool = False
+    """All sites have answered."""
+    is_dispatched: bool = False
+    gave_back: bool = False
+    task: asyncio.Task[None] | None = None
+
+
 class Dispatcher:
     """Brings waiting jobs to run."""
 
@@ -93,166 +157,268 @@ class Dispatcher:
         links: Callable[[], dict[str, Link]],
         deploy_here: Callable[[Dispatched], Awaitable[None]],
         start: Callable[[Dispatched], None],
+        started: Callable[[str, Started], None],
     ) -> None:
-        """`links()` gives the sites that are connected; `deploy_here` puts the server's own app in place, `start` begins the run there."""
+        """Make one that waits for `run`.
+
+        Args:
+            jobs: what waits.
+            scheduler: decides on the order.
+            links: gives the sites that are connected.
+            deploy_here: puts the server's own app in place.
+            start: begins the run at the server.
+            started: is told of a site that cannot start a run, or that has started it only now, after its link was lost.
+        """
         self._jobs = jobs
         self._table = jobs.table
         self._scheduler = scheduler
         self._links = links
         self._deploy_here = deploy_here
         self._start = start
+        self._started = started
         self._wake = asyncio.Event()
+        self._news = asyncio.Event()
+        """Set, and replaced, at each look."""
+        self._tasks = Tasks("dispatcher")
+        self._attempts: dict[str, _Attempt] = {}
+        self._refused: dict[str, tuple[_Attempt, ...]] = {}
+        """Jobs that were refused since the last look → who was ahead of them."""
+        self._is_held = False
+        """Whether a job waits for the answer that a site owes to another one."""
         self._free: dict[str, dict[str, Any]] = {}
+        self._runs_at: dict[str, frozenset[str]] = {}
+        """Connected site → the runs in its last Sync."""
         self._answers: dict[tuple[str, str, type[Message]], asyncio.Future[Any]] = {}
+        self._late: set[tuple[str, str]] = set()
+        """(site, job) of Checks that nobody waits for any more and that are not answered."""
+
+    # --- what happens -------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Something changed: look whether a job can start."""
+        """Something changed: each waiting job may be tried again."""
+        self._refused.clear()
         self._wake.set()
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def synced(self, site: str, runs: Iterable[str], free: dict[str, Any]) -> None:
+        """A site says, at the beginning of a connection or when a run has ended there, what it runs and has free."""
+        self._runs_at[site] = frozenset(runs)
+        self._free[site] = free
+        self.look()
 
     def free_now(self, site: str, free: dict[str, Any]) -> None:
-        """A site says what it has free: a hint for the scheduler."""
+        """A site has other resources free: the scheduler is asked again, but no job that was just refused is tried again."""
         self._free[site] = free
         self._wake.set()
-
-    async def run(self) -> None:
-        """Serve until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            why = await self._start_all()
-            for place, job in enumerate(self._table.in_state(Status.SUBMITTED)):
-                if why or not job.waits_for:
-                    self._table.wait(job.id, why or f"waits in the queue, place {place + 1}")
-            self._jobs.moved()
-
-    async def _start_all(self) -> str:
-        """Start what can start; why nothing can at all, if that is so."""
-        try:
-            while await self._start_one():
-                pass
-        except Exception as exc:  # the scheduler's: it is the operator's, or a plugin's
-            log.exception("scheduler_failed", scheduler=type(self._scheduler).__name__)
-            return f"the scheduler failed: {Failure.of(exc)}"
-        return ""
-
-    async def _start_one(self) -> bool:
-        """Try the waiting jobs in the scheduler's order until one starts; it is asked again after each start."""
-        waiting = self._table.in_state(Status.SUBMITTED)
-        running = self._table.in_state(Status.DISPATCHED, Status.RUNNING, Status.PAUSED)
-        free = {site: self._free.get(site, {}) for site in self._links()}
-        for job_id in self._scheduler.order([self._waiting(job) for job in waiting], [self._running(job) for job in running], free):
-            await self._try(job_id)
-            if self._table.find(job_id).status is not Status.SUBMITTED:
-                return True
-        return False
-
-    def _waiting(self, job: Job) -> WaitingJob:
-        meta = self._jobs.meta(job)
-        return WaitingJob(
-            id=job.id, name=job.name, submitter=job.extra.get("submitter", ""), priority=meta.priority,
-            submitted_seconds=job.submitted_seconds, sites=meta.sites, min_sites=meta.min_sites,
-            mandatory_sites=tuple(meta.mandatory_clients), resource_spec=meta.resource_spec, meta=job.meta,
-        )  # fmt: skip
-
-    def _running(self, job: Job) -> RunningJob:
-        meta = self._jobs.meta(job)
-        return RunningJob(
-            id=job.id, name=job.name, submitter=job.extra.get("submitter", ""), priority=meta.priority,
-            submitted_seconds=job.submitted_seconds, started_seconds=job.started_seconds, sites=tuple(job.extra.get("sites", ())),
-            resource_spec=meta.resource_spec, meta=job.meta,
-        )  # fmt: skip
-
-    async def _try(self, job_id: str) -> None:
-        job = self._table.find(job_id)
-        try:
-            tokens = await self._reserve(job, self._jobs.meta(job))
-            if tokens is not None:
-                await self._dispatch(job, tokens)
-        except SiteNotReady as exc:  # it lasts no longer than the site is away
-            log.warning("job_waits_again", job=job_id, site=exc.where, reason=exc.what)
-            if self._table.find(job_id).status is Status.DISPATCHED:
-                await self._jobs.change(job_id, Status.SUBMITTED, str(exc))
-                self._table.wait(job_id, f"waits for {exc.where}: {exc.what}")
-        except Exception as exc:  # noqa: BLE001  # whatever it is, it is this job's end and not that of the others
-            failure = exc.failure if isinstance(exc, DeployFailed) else Failure.of(exc)
-            log.warning("job_not_started", job=job_id, code=failure.code, error=failure.what)
-            if not self._table.find(job_id).status.is_end:
-                await self._jobs.change(job_id, Status.EXECUTION_EXCEPTION, str(failure), failure=msgspec.to_builtins(failure))
-
-    # --- Check --------------------------------------------------------------------------------------------------
-
-    async def _reserve(self, job: Job, meta: JobMeta) -> dict[str, str] | None:
-        """A token of each site that can run the job now; None, with the reason told, if they are too few."""
-        links = self._links()
-        reason = meta.waits_for(list(links))
-        if reason:
-            self._table.wait(job.id, reason)
-            return None
-        sites = [site for site in (meta.sites or sorted(links)) if site in links]
-        checks = (self._check(job.id, links[site], meta.resource_spec.get(site, {})) for site in sites)
-        answers = dict(zip(sites, await asyncio.gather(*checks), strict=True))
-        tokens = {site: answer.token for site, answer in answers.items() if answer.token}
-        if not meta.waits_for(list(tokens)):
-            return tokens
-        for site, token in tokens.items():
-            links[site].send(Cancel(job.id, token))
-        reasons = "; ".join(f"{site}: {answer.reason}" for site, answer in answers.items() if not answer.token)
-        self._table.wait(job.id, f"{meta.waits_for(list(tokens))} ({reasons})")
-        return None
-
-    async def _check(self, run: str, link: Link, spec: dict[str, Any]) -> Checked:
-        try:
-            answer: Checked = await self._ask(link, Check(run, spec), Checked, CHECK_SECONDS)
-        except SundogError as exc:
-            return Checked(run, "", exc.what)
-        return answer
-
-    async def _ask(self, link: Link, message: Message, wanted: type[Message], seconds: float, *body: bytes) -> Any:
-        key = (link.peer.name, message.run, wanted)  # type: ignore[attr-defined]
-        answer = self._answers[key] = asyncio.get_running_loop().create_future()
-        link.send(message, *body)
-        try:
-            async with asyncio.timeout(seconds):
-                return await answer
-        except TimeoutError:
-            raise SiteNotReady(f"no answer to {type(message).__name__} within {seconds:g} s", where=link.peer.name) from None
-        finally:
-            self._answers.pop(key, None)
 
     def answered(self, site: str, message: Checked | Deployed | Started) -> None:
         """A site's answer came in."""
         waiting = self._answers.get((site, message.run, type(message)))
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
+        elif isinstance(message, Checked):
+            self._answered_late(site, message)
+
+    def _answered_late(self, site: str, message: Checked) -> None:
+        self._late.discard((site, message.run))
+        attempt, link = self._attempts.get(message.run), self._links().get(site)
+        if message.token and attempt is not None and attempt.is_dispatched and site in attempt.tokens:
+            attempt.tokens[site] = message.token  # a renewal
+            return
+        if message.token and link is not None:
+            link.send(Cancel(message.run, message.token))
+        self.look()
 
     def site_lost(self, site: str) -> None:
         """A site's link is down: who waits for an answer of it need not wait longer."""
+        self._runs_at.pop(site, None)
+        self._free.pop(site, None)
+        self._late = {late for late in self._late if late[0] != site}
         for (name, _, _), waiting in self._answers.items():
             if name == site and not waiting.done():
                 waiting.set_exception(SiteNotReady("its link was lost", where=site))
+        self.look()
 
-    # --- Deploy and Start ---------------------------------------------------------------------------------------
+    def is_starting(self, run: str, site: str) -> bool:
+        """Whether it is not known yet that a site has started a run."""
+        attempt = self._attempts.get(run)
+        return attempt is not None and site in attempt.tokens
 
-    async def _dispatch(self, job: Job, tokens: dict[str, str]) -> None:
-        with ExitStack() as undo:
-            undo.callback(self._give_back, job.id, tokens)
-            dispatched = Dispatched(job, await self._jobs.prepare(job), tokens)
-            if self._table.find(job.id).status is Status.SUBMITTED:  # not aborted meanwhile
-                await self._jobs.change(job.id, Status.DISPATCHED, sites=sorted(tokens))
-                await self._deploy_all(dispatched)
-            links = {site: self._link(site) for site in tokens}
-            if self._table.find(job.id).status is not Status.DISPATCHED:
-                return
-            self._start(dispatched)
-            undo.pop_all()
-        for site, link in links.items():
-            link.send(StartRun(job.id, tokens[site], sorted(tokens), dispatched.prepared.folder.meta.seed))
+    # --- the look -----------------------------------------------------------------------------------------------
 
-    async def _deploy_all(self, dispatched: Dispatched) -> None:
-        everywhere = (self._deploy_here(dispatched), *(self._deploy(dispatched, site) for site in dispatched.tokens))
-        results = await asyncio.gather(*everywhere, return_exceptions=True)
-        for error in filter(None, results):
-            raise error
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                self._stop_what_is_over()
+                why = self._try_all()
+                for place, job in enumerate(self._jobs.waiting()):
+                    if job.id not in self._attempts and (why or not job.waits_for):
+                        self._table.wait(job.id, why or f"waits in the queue, place {place + 1}")
+                self._jobs.moved()
+        finally:
+            await self._tasks.close()
+
+    def _stop_what_is_over(self) -> None:
+        """End the tasks of jobs that were aborted, or aborted and deleted; those of the others go on."""
+        for job_id, attempt in self._attempts.items():
+            if self._is_over(job_id) and attempt.task is not None:
+                attempt.task.cancel()
+
+    def _is_over(self, job_id: str) -> bool:
+        try:
+            return self._table.find(job_id).status.is_end
+        except NoSuchJob:
+            return True
+
+    def _try_all(self) -> str:
+        """Try what can be tried now; why nothing can at all, if that is so."""
+        try:
+            while self._try_next():
+                pass
+        except Exception as exc:  # the scheduler's: it is the operator's, or a plugin's
+            log.exception("scheduler_failed", scheduler=type(self._scheduler).__name__)
+            return f"the scheduler failed: {Failure.of(exc)}"
+        return ""
+
+    def _try_next(self) -> bool:
+        """Begin with the first job that may be tried; False if there is none. The scheduler is asked again after each."""
+        links = self._links()
+        jobs = {job.id: job for job in self._jobs.waiting() if job.id not in self._attempts}
+        metas = {job_id: self._jobs.meta(job) for job_id, job in jobs.items()}
+        waiting = [_waiting(job, metas[job.id]) for job in jobs.values()]
+        held = {site for attempt in self._attempts.values() for site in attempt.unanswered}
+        self._is_held = False
+        for job_id in self._scheduler.order(waiting, self._running(), {site: self._free.get(site, {}) for site in links}):
+            if job_id not in jobs:
+                raise UnknownJobOrdered(f"{job_id!r:.80} is not among the waiting jobs")
+            meta = metas[job_id]
+            sites = frozenset(links if meta.sites is None else meta.sites) & links.keys()
+            if not self._may_be_tried(job_id):
+                continue
+            if reason := meta.waits_for(links):
+                self._table.wait(job_id, reason)
+            elif sites & held:
+                self._is_held = True
+                held |= sites  # and those behind it do not overtake it there
+            else:
+                self._begin(jobs[job_id], meta, sites)
+                return True
+        return False
+
+    def _running(self) -> list[RunningJob]:
+        """Jobs that hold resources, or are about to."""
+        dispatched = [(job, job.extra.get("sites", ())) for job in self._table.in_state(Status.DISPATCHED, Status.RUNNING, Status.PAUSED)]
+        tried = [(attempt.job, sorted(attempt.sites)) for attempt in self._attempts.values() if not attempt.is_dispatched]
+        return [_running(job, self._jobs.meta(job), sites) for job, sites in (*dispatched, *tried)]
+
+    def _may_be_tried(self, job_id: str) -> bool:
+        """Not twice at one look, unless one that was ahead of it has given back what it held."""
+        ahead = self._refused.get(job_id)
+        return ahead is None or any(attempt.gave_back for attempt in ahead)
+
+    def _begin(self, job: Job, meta: JobMeta, sites: frozenset[str]) -> None:
+        ahead = tuple(other for other in self._attempts.values() if not other.is_decided and other.sites & sites)
+        attempt = self._attempts[job.id] = _Attempt(job, meta, sites, ahead, set(sites))
+        self._refused.pop(job.id, None)
+        attempt.task = self._tasks.start(self._bring_to_run(attempt))
+
+    # --- the task of one job ------------------------------------------------------------------------------------
+
+    async def _bring_to_run(self, attempt: _Attempt) -> None:
+        job_id = attempt.job.id
+        try:
+            if await self._reserve(attempt):
+                await self._dispatch(attempt)
+        except (SiteNotReady, SiteRefuses) as exc:  # it lasts no longer than the site is away or busy
+            log.warning("job_waits_again", job=job_id, site=exc.where, reason=exc.what)
+            if not self._is_over(job_id):
+                self._jobs.change(job_id, Status.SUBMITTED, str(exc))
+                self._wait(job_id, f"waits for {exc.where}: {exc.what}")
+        except Exception as exc:  # noqa: BLE001  # whatever it is, it is this job's end and not that of the others
+            failure = exc.failure if isinstance(exc, DeployFailed) else Failure.of(exc)
+            log.warning("job_not_started", job=job_id, code=failure.code, error=failure.what)
+            if not self._is_over(job_id):
+                self._jobs.change(job_id, Status.EXECUTION_EXCEPTION, str(failure), failure=msgspec.to_builtins(failure))
+        finally:
+            self._give_back(attempt)
+            del self._attempts[job_id]
+            if attempt.is_dispatched:
+                self.look()
+            self._wake.set()
+
+    def _give_back(self, attempt: _Attempt) -> None:
+        for site, link in self._links().items():
+            if attempt.tokens.get(site):
+                link.send(Cancel(attempt.job.id, attempt.tokens[site]))
+                attempt.gave_back = True
+        attempt.tokens.clear()
+
+    def _wait(self, job_id: str, reason: str) -> None:
+        if not self._is_over(job_id):
+            self._table.wait(job_id, reason)
+
+    async def _reserve(self, attempt: _Attempt) -> bool:
+        """Get a token of each site that can run the job now; False, with the reason told, if they are too few."""
+        sites = sorted(attempt.sites)
+        refusals = await asyncio.gather(*(self._reserve_at(attempt, site) for site in sites))
+        attempt.is_decided = True
+        missing = attempt.meta.waits_for(list(attempt.tokens))
+        if not missing:
+            return True
+        self._refused[attempt.job.id] = attempt.ahead
+        reasons = "; ".join(f"{site}: {reason}" for site, reason in zip(sites, refusals, strict=True) if reason)
+        self._wait(attempt.job.id, f"{missing} ({reasons})")
+        return False
+
+    async def _reserve_at(self, attempt: _Attempt, site: str) -> str:
+        """Why a site gave no token; empty if it did."""
+        try:
+            await self._check(attempt, site)
+        except SundogError as exc:
+            return exc.what
+        finally:
+            attempt.unanswered.discard(site)
+            if self._is_held:
+                self._wake.set()
+        return ""
+
+    async def _check(self, attempt: _Attempt, site: str) -> None:
+        """Reserve at a site, or renew the reservation.
+
+        Raises:
+            SiteNotReady: it does not answer.
+            SiteRefuses: it has no room.
+        """
+        job_id = attempt.job.id
+        if (site, job_id) in self._late:
+            raise SiteNotReady("it has not answered the Check before", where=site)
+        check = Check(job_id, attempt.meta.resource_spec.get(site, {}))
+        answer = self._ask(self._link(site), check, Checked)
+        try:
+            checked: Checked = await _within(CHECK_SECONDS, answer, site, "Check")
+        finally:
+            if answer.cancelled():
+                self._late.add((site, job_id))
+        if not checked.token:
+            raise SiteRefuses(checked.reason, where=site)
+        attempt.tokens[site] = checked.token
+
+    def _ask(self, link: Link, message: Check | Deploy | StartRun, wanted: type[Message], *body: bytes) -> asyncio.Future[Any]:
+        """Say something to a site; the future is its answer, or SiteNotReady when its link is lost."""
+        key = (link.peer.name, message.run, wanted)
+        answer = self._answers[key] = asyncio.get_running_loop().create_future()
+
+        def forget(_: object) -> None:
+            if self._answers.get(key) is answer:
+                del self._answers[key]
+
+        answer.add_done_callback(forget)
+        link.send(message, *body)
+        return answer
 
     def _link(self, site: str) -> Link:
         link = self._links().get(site)
@@ -260,10 +426,41 @@ class Dispatcher:
             raise SiteNotReady("its link was lost", where=site)
         return link
 
-    def _give_back(self, run: str, tokens: dict[str, str]) -> None:
-        for site, link in self._links().items():
-            if site in tokens:
-                link.send(Cancel(run, tokens[site]))
+    # --- Deploy and Start ---------------------------------------------------------------------------------------
+
+    async def _dispatch(self, attempt: _Attempt) -> None:
+        job, sites = attempt.job, tuple(sorted(attempt.tokens))
+        attempt.is_dispatched = True
+        await asyncio.shield(self._jobs.change(job.id, Status.DISPATCHED, sites=sites))
+        dispatched = Dispatched(job, await self._jobs.prepare(job), sites)
+        await self._deploy_all(attempt, dispatched)
+        links = {site: self._link(site) for site in sites}
+        if self._is_over(job.id):
+            return
+        self._start(dispatched)
+        asked = {site: self._ask(link, _start_run(attempt, dispatched, site), Started) for site, link in links.items()}
+        await asyncio.gather(*(self._confirm(attempt, dispatched, site, answer) for site, answer in asked.items()))
+
+    async def _deploy_all(self, attempt: _Attempt, dispatched: Dispatched) -> None:
+        """Deploy everywhere, and meanwhile keep what is reserved."""
+        deploying = asyncio.create_task(self._deploy_everywhere(dispatched))
+        try:
+            while not (await asyncio.wait([deploying], timeout=RENEW_SECONDS))[0]:
+                await asyncio.gather(*(self._renew(attempt, site) for site in dispatched.sites))
+            await deploying
+        finally:
+            deploying.cancel()
+
+    async def _deploy_everywhere(self, dispatched: Dispatched) -> None:
+        everywhere = (self._deploy_here(dispatched), *(self._deploy(dispatched, site) for site in dispatched.sites))
+        for error in filter(None, await asyncio.gather(*everywhere, return_exceptions=True)):
+            raise error
+
+    async def _renew(self, attempt: _Attempt, site: str) -> None:
+        try:
+            await self._check(attempt, site)
+        except SiteNotReady as exc:  # its deployment fails, or StartRun will tell
+            log.warning("reservation_not_renewed", job=attempt.job.id, site=site, reason=exc.what)
 
     async def _deploy(self, dispatched: Dispatched, site: str) -> None:
         folder, link = dispatched.prepared.folder, self._link(site)
@@ -274,23 +471,70 @@ class Dispatcher:
         offer_folder(link, manifest, folder.path_of(app))
         try:
             deploy = Deploy(dispatched.job.id, {"threads": folder.meta.threads, "durability": folder.meta.durability})
-            answer: Deployed = await self._ask(link, deploy, Deployed, DEPLOY_SECONDS, manifest.encode())
+            answer = self._ask(link, deploy, Deployed, manifest.encode())
+            deployed: Deployed = await _within(DEPLOY_SECONDS, answer, site, "Deploy")
         finally:
             withdraw_folder(link, manifest, folder.path_of(app))
-        if answer.failure is not None:
-            raise DeployFailed(answer.failure)
+        if deployed.failure is not None:
+            raise DeployFailed(deployed.failure)
+
+    async def _confirm(self, attempt: _Attempt, dispatched: Dispatched, site: str, answer: asyncio.Future[Started]) -> None:
+        """Wait until a site has started the run: it was told over a link that may just have been lost."""
+        is_new = False
+        try:
+            started: Started | None = await answer
+        except SiteNotReady:
+            started, is_new = await self._start_again(attempt, dispatched, site), True
+        del attempt.tokens[site]
+        if started is not None and (is_new or started.failure is not None):
+            self._started(site, started)
+
+    async def _start_again(self, attempt: _Attempt, dispatched: Dispatched, site: str) -> Started | None:
+        """Check, Deploy and Start once more when the site is back, until it has heard it; None if it says that it runs."""
+        run = attempt.job.id
+        attempt.tokens[site] = ""
+        log.warning("start_not_confirmed", job=run, site=site)
+        while True:
+            news, runs = self._news, self._runs_at.get(site)
+            if runs is not None and run in runs:
+                return None
+            try:
+                if runs is not None:
+                    await self._check(attempt, site)
+                    await self._deploy(dispatched, site)
+                    started: Started = await self._ask(self._link(site), _start_run(attempt, dispatched, site), Started)
+                    return started
+            except DeployFailed as exc:
+                return Started(run, exc.failure)
+            except (SiteNotReady, SiteRefuses) as exc:
+                log.warning("site_not_started", job=run, site=site, reason=exc.what)
+            await news.wait()
 
 
-class DeployFailed(JobError):
-    """A site could not take its app.
+async def _within(seconds: float, answer: asyncio.Future[Any], site: str, asked: str) -> Any:
+    """Raises: SiteNotReady."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer
+    except TimeoutError:
+        raise SiteNotReady(f"no answer to {asked} within {seconds:g} s", where=site) from None
 
-    Cause: the message is the site's own.
 
-    Cure: mend what it names at that site.
-    """
+def _start_run(attempt: _Attempt, dispatched: Dispatched, site: str) -> StartRun:
+    return StartRun(attempt.job.id, attempt.tokens[site], list(dispatched.sites), attempt.meta.seed)
 
-    code = "SD-4202"
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.what, where=failure.site)
-        self.failure = failure
+def _waiting(job: Job, meta: JobMeta) -> WaitingJob:
+    return WaitingJob(
+        id=job.id, name=job.name, submitter=job.extra.get("submitter", ""), priority=meta.priority,
+        submitted_seconds=job.submitted_seconds, sites=meta.sites, min_sites=meta.min_sites,
+        mandatory_sites=tuple(meta.mandatory_clients), resource_spec=meta.resource_spec, meta=job.meta,
+    )  # fmt: skip
+
+
+def _running(job: Job, meta: JobMeta, sites: Iterable[str]) -> RunningJob:
+    return RunningJob(
+        id=job.id, name=job.name, submitter=job.extra.get("submitter", ""), priority=meta.priority,
+        submitted_seconds=job.submitted_seconds, started_seconds=job.started_seconds, sites=tuple(sites),
+        resource_spec=meta.resource_spec, meta=job.meta,
+    )  # fmt: skip

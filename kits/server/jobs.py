@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from ...kernel.errors import JobError, SundogError
 from ...kernel.observers import Observers
 from ...kernel.plugins import plugins
 from ..protocol.answers import JobReport
@@ -26,7 +27,7 @@ from ..workspace.job_folder import read_job
 from ..workspace.job_meta import JobMeta
 from ..workspace.job_state import Job, JobTable
 from ..workspace.kit import ServerKit
-from ..workspace.manifest import FolderDiffers, Limits, manifest_of
+from ..workspace.manifest import Limits, Manifest, decode_manifest, first_difference, manifest_of
 from .dispatch import Prepared
 from .report import job_report, read_report
 from .run_program import ServerRunProgram
@@ -35,6 +36,17 @@ log = structlog.get_logger()
 
 HOOKS = ("job_state_changed",)
 """The hooks that a server calls."""
+
+
+class FolderDiffers(JobError):
+    """The files of a job in the server's store are not those that were submitted.
+
+    Cause: a file was changed, removed or added there, or the disk is damaged; the message names the first one, if it is known.
+
+    Cure: submit the job again, and find out who can write to the server's workspace.
+    """
+
+    code = "SD-4022"
 
 
 class Jobs:
@@ -86,8 +98,8 @@ class Jobs:
         """
         read = await asyncio.to_thread(read_job, folder)
         meta = read.meta if seed is None else read.meta.replace(seed=seed)
-        content = (await asyncio.to_thread(manifest_of, folder, self._limits)).sha256
-        return await self._enter(folder, msgspec.to_builtins(meta), content, request, {"submitter": submitter})
+        manifest = await self._hash(folder)
+        return await self._enter(folder, msgspec.to_builtins(meta), manifest, request, {"submitter": submitter})
 
     async def clone(self, job: Job, *, request: str, submitter: str) -> Job:
         """Submit a job once more, as it was submitted: same files, same meta, new id.
@@ -98,20 +110,58 @@ class Jobs:
         source, draft = self.folder(job.id), self.folder(f".{request}.clone")
         try:
             await asyncio.to_thread(_copy, source, draft)
-            content = (await asyncio.to_thread(manifest_of, draft, self._limits)).sha256
-            if content != job.content:
-                raise FolderDiffers("its files were changed in the server's store", where=job.id)
-            return await self._enter(draft, dict(job.meta), content, request, {"submitter": submitter, "cloned_from": job.id})
+            manifest = await self._hash_unchanged(job, draft)
+            return await self._enter(draft, dict(job.meta), manifest, request, {"submitter": submitter, "cloned_from": job.id})
         finally:
             await asyncio.to_thread(self._disk.rmtree, draft)
 
-    async def _enter(self, folder: Path, meta: dict[str, Any], content: str, request: str, extra: dict[str, Any]) -> Job:
+    async def _hash(self, folder: Path) -> Manifest:
+        return await asyncio.to_thread(manifest_of, folder, self._limits)
+
+    async def _hash_unchanged(self, job: Job, folder: Path) -> Manifest:
+        """The manifest of a job's folder, or of a copy of it.
+
+        Raises:
+            FolderDiffers: it is not what was submitted; names the job, and the first file that differs, if that is known.
+        """
+        manifest = await self._hash(folder)
+        if manifest.sha256 != job.content:
+            difference = await asyncio.to_thread(self._difference, job, manifest)
+            raise FolderDiffers(f"its files were changed in the server's store: {difference}", where=f"job {job.id}")
+        return manifest
+
+    def _difference(self, job: Job, manifest: Manifest) -> str:
+        try:
+            submitted = decode_manifest(self._manifest(job.id).read_bytes())
+        except (OSError, SundogError):
+            submitted = Manifest(())
+        if submitted.sha256 != job.content:  # it is lost or damaged too
+            return f"wanted a manifest with the hash {job.content}, got {manifest.sha256}"
+        return first_difference(submitted, manifest)
+
+    def _manifest(self, job_id: str) -> Path:
+        """Where the manifest of a job lies as it was submitted; only to tell what has changed."""
+        return self._workspace.jobs / f".{job_id}.manifest"
+
+    async def _enter(self, folder: Path, meta: dict[str, Any], manifest: Manifest, request: str, extra: dict[str, Any]) -> Job:
         job_id = str(uuid.uuid4())
-        await asyncio.to_thread(self._disk.rename, folder, self.folder(job_id))  # first: what is in the table may be dispatched at once
-        job, durable = self.table.submit(meta, job_id=job_id, request=request, content=content, extra=extra)
-        await durable
+        await asyncio.to_thread(self._store, folder, manifest, job_id)  # first: what is in the table may be dispatched at once
+        job, durable = self.table.submit(meta, job_id=job_id, request=request, content=manifest.sha256, extra=extra)
+        self._writing[job.id] = durable
+        try:
+            await asyncio.shield(durable)
+        except Exception:
+            self.table.withdraw(job.id)
+            await asyncio.to_thread(self._remove_files, job_id)
+            raise
+        finally:
+            self._writing.pop(job.id, None)
         self._changed(job)
         return job
+
+    def _store(self, folder: Path, manifest: Manifest, job_id: str) -> None:
+        self._disk.write_plain(self._manifest(job_id), manifest.encode())
+        self._disk.rename(folder, self.folder(job_id))
 
     async def delete(self, job: Job, admin: str) -> None:
         """Take out a job that has ended, then remove its files; what a crash leaves of them goes at the next start."""
@@ -130,8 +180,8 @@ class Jobs:
             self._disk.rmtree(folder)
             if folder.exists():
                 log.warning("job_not_removed", job=job_id, folder=str(folder))
-        for journal in self._workspace.run_journals(job_id):
-            self._disk.unlink(journal)
+        for file in (*self._workspace.run_journals(job_id), self._manifest(job_id)):
+            self._disk.unlink(file)
 
     def meta(self, job: Job) -> JobMeta:
         """What a job wants, as it was submitted: a seed may have been given with it."""
@@ -139,10 +189,18 @@ class Jobs:
         return meta.replace(durability=meta.durability or self._durability)
 
     async def prepare(self, job: Job) -> Prepared:
-        """A job that is about to be dispatched, read anew. Raises: JobRefused when its folder was damaged."""
+        """A job that is about to be dispatched, read anew.
+
+        Raises:
+            FolderDiffers: its folder is not what was submitted.
+        """
+        manifest = await self._hash_unchanged(job, self.folder(job.id))
         folder = await asyncio.to_thread(read_job, self.folder(job.id))
-        manifest = await asyncio.to_thread(manifest_of, folder.root, self._limits)
         return Prepared(replace(folder, meta=self.meta(job)), manifest)
+
+    def waiting(self) -> list[Job]:
+        """Submitted jobs, the oldest first; without those whose newest state is not durable yet, because it may never be."""
+        return [job for job in self.table.in_state(Status.SUBMITTED) if job.id not in self._writing]
 
     def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
         """Bring a job to its next state; see JobTable.change. Those who watch are told when it is durable."""

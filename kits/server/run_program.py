@@ -113,6 +113,11 @@ class ServerRunProgram:
         failure = Failure.of(SiteSilent(f"nothing was heard of it for {self._services.stall_seconds:g} s"), site=site)
         self._alarms.set(f"stall {site}", self._services.stall_seconds, lambda: self.feed(ev.SiteStalled(site, failure)))
 
+    def site_cannot(self, site: str, failure: Failure) -> None:
+        """A site cannot take part any more."""
+        log.warning("site_cannot", run=self.run.run, site=site, code=failure.code, error=failure.what)
+        self.feed(ev.SiteCannot(site, msgspec.structs.replace(failure, site=site), self._now()))
+
     def grew(self, site: str, stream: str, size: int) -> None:
         """A site's stream is longer here now."""
         if stream == "metrics.jsonl" and self._process is not None:

@@ -17,7 +17,7 @@ from ...kernel.transport import Connection, Listener
 from ...transports.endpoints import listen
 from ...transports.link import Acceptor, Hello, Identity, Link
 from ...transports.link.refusals import TooManySites, UnknownPeer
-from ..protocol.messages import Command
+from ..protocol.messages import Command, Started
 from ..protocol.records import RunFinished, Status
 from ..supervisor.job_process import JobProcesses
 from ..supervisor.means import Means
@@ -84,7 +84,9 @@ class Server:
             Identity(kit.project, "server", kit.name),
             handler=SiteEvents(self), intake=means.intake, admit=self._admit, timers=means.timers,
         )  # fmt: skip
-        self.dispatcher = Dispatcher(self.jobs, scheduler, links=self.sites, deploy_here=self._deploy_here, start=self._start_run)
+        self.dispatcher = Dispatcher(
+            self.jobs, scheduler, links=self.sites, deploy_here=self._deploy_here, start=self._start_run, started=self._site_started
+        )
         self.jobs.on_change = self.dispatcher.look
         self._means = means
         self._processes = JobProcesses(launcher, workspace.channels)
@@ -208,13 +210,23 @@ class Server:
             lambda _: self.jobs.moved(), self.logs.changed, self.kit.stall_seconds, means.now,
         )  # fmt: skip
         term = self.acceptor.term
-        run = ServerRun(job_id, tuple(sorted(dispatched.tokens)), term)
+        run = ServerRun(job_id, dispatched.sites, term)
         journal = Journal(self.workspace.run_journal(job_id, term), means.writer, durability=durability, disk=means.disk)
         blobs = RunBlobs(store, run_folder, means.writer, writes_small=durability != "none", disk=means.disk)
         program = self.runs[job_id] = ServerRunProgram(services, run, folder.meta, run_folder, journal, blobs)
         run.connected.update(site for site in self.sites() if site in run.sites)
         self.jobs.change(job_id, Status.RUNNING)
         program.begin()
+
+    def _site_started(self, site: str, started: Started) -> None:
+        """A site cannot start a run, or has started it only now, because its link was lost just then."""
+        program = self.runs.get(started.run)
+        if program is None:
+            return
+        if started.failure is not None:
+            program.site_cannot(site, started.failure)
+        if site not in program.run.connected:
+            program.site_up(site, [], [])
 
     async def _deploy_here(self, dispatched: Dispatched) -> None:
         target = self.workspace.run(dispatched.job.id).create().app

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from ...kernel.errors import Failure, JobError
 from ...kernel.messages import Message
 from ...transports.link import Handler, Link
 from ..protocol.messages import (
@@ -26,12 +27,22 @@ from ..protocol.messages import (
     Withdraw,
     refuse_unless_said,
 )
-from . import run_events as ev
 
 if TYPE_CHECKING:
     from .server import Server
 
 log = structlog.get_logger()
+
+
+class RunNotHere(JobError):
+    """A site has no part in a run that its server counts it in.
+
+    Cause: the site was restarted while the job ran.
+
+    Cure: submit the job again; with a policy that can do without the site ("require", "on_missing") the others go on.
+    """
+
+    code = "SD-4204"
 
 
 class SiteEvents(Handler):
@@ -67,12 +78,12 @@ class SiteEvents(Handler):
         match message:
             case Sync():
                 self._on_sync(link, message)
-            case Checked() | Deployed():
+            case Checked() | Deployed() | Started():
                 self._server.dispatcher.answered(site, message)
             case Free():
                 self._server.dispatcher.free_now(site, message.free)
-            case Started() | SiteFailed():
-                self._on_started(site, message)
+            case SiteFailed():
+                self._on_failed(site, message)
             case Offer():
                 self._on_offer(link, message, body)
             case Grew():
@@ -87,20 +98,23 @@ class SiteEvents(Handler):
     def _on_sync(self, link: Link, sync: Sync) -> None:
         site = link.peer.name
         said = {one.run: one for one in sync.runs}
+        self._server.dispatcher.synced(site, said, sync.free)
         for program in self._server.runs_with(site):
-            one = said.pop(program.run.run, RunSync(program.run.run, [], []))
-            program.site_up(site, one.working, one.kept)
+            run = program.run.run
+            one = said.pop(run, None)
+            if one is None and self._server.dispatcher.is_starting(run, site):
+                continue  # StartRun was lost with the link, or is on its way: the dispatcher sees to it
+            if one is None:
+                program.site_cannot(site, Failure.of(RunNotHere("the run is not at work here")))
+            program.site_up(site, one.working if one else [], one.kept if one else [])
         for run in said:
             link.send(RunEnded(run, "the server does not run it"))
-        self._server.dispatcher.free_now(site, sync.free)
-        self._server.dispatcher.look()
         self._server.jobs.moved()
 
-    def _on_started(self, site: str, message: Started | SiteFailed) -> None:
+    def _on_failed(self, site: str, message: SiteFailed) -> None:
         program = self._server.runs.get(message.run)
-        if program is not None and site in program.run.sites and message.failure is not None:
-            log.warning("site_cannot", run=message.run, site=site, code=message.failure.code, error=message.failure.what)
-            program.feed(ev.SiteCannot(site, msgspec.structs.replace(message.failure, site=site), self._server.now()))
+        if program is not None and site in program.run.sites:
+            program.site_cannot(site, message.failure)
 
     def _on_offer(self, link: Link, message: Offer, body: memoryview) -> None:
         program = self._server.runs.get(message.run)

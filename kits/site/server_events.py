@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ...kernel.errors import Failure, JobError
 from ...kernel.messages import Message
 from ...transports.link import DialerHandler, Link
 from ...transports.link.refusals import Refused
@@ -19,7 +18,6 @@ from ..protocol.messages import (
     Deploy,
     PeerMessage,
     RunEnded,
-    SiteFailed,
     StartRun,
     Stored,
     Sync,
@@ -37,17 +35,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-class RunNotHere(JobError):
-    """A site has no part in a run that its server counts it in.
-
-    Cause: the site was restarted while the job ran, or its link was lost just as the job was to start there.
-
-    Cure: submit the job again; with a policy that can do without the site ("require", "on_missing") the others go on.
-    """
-
-    code = "SD-4204"
-
-
 class ServerEvents(DialerHandler):
     """Passes messages to the run they are for."""
 
@@ -62,6 +49,7 @@ class ServerEvents(DialerHandler):
             program.link_up()
 
     def link_down(self, link: Link, reason: str) -> None:
+        self._site.drop_unstarted()
         self._site.answers.waiting.left(lambda _: True)  # nobody hears the answers; nothing else ends
 
     def refused(self, error: Refused) -> None:
@@ -90,23 +78,17 @@ class ServerEvents(DialerHandler):
                 self._on_run_message(message, body)
 
     def _on_sync(self, sync: Sync) -> None:
-        """Runs that the server does not run any more end here too; and it should not wait for one that does not run here."""
+        """Runs that the server does not run any more end here too."""
         wanted = {one.run for one in sync.runs}
         for run, program in list(self._site.runs.items()):
             if run not in wanted:
                 program.over("the server does not run it any more")
-        for run in wanted - self._site.runs.keys():
-            self._has_no_part(run)
-
-    def _has_no_part(self, run: str) -> None:
-        failure = Failure.of(RunNotHere("the run is not at work here"), site=self._site.kit.name)
-        self._site.link.send(SiteFailed(run, failure))
 
     def _on_run_message(self, message: Message, body: memoryview) -> None:  # noqa: C901  # a table, one entry a message
         program = self._site.runs.get(getattr(message, "run", ""))
         if program is None:
             if isinstance(message, TaskFor):
-                self._has_no_part(message.run)
+                self._site.tell_what_runs()
             return
         match message:
             case TaskFor():

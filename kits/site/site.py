@@ -35,9 +35,9 @@ log = structlog.get_logger()
 class NotDeployed(JobError):
     """A site was told to start a run whose app it does not have.
 
-    Cause: the site was restarted between Deploy and Start.
+    Cause: the server said StartRun without a Deploy over the same connection; a mistake in Sundog.
 
-    Cure: submit the job again.
+    Cure: submit the job again, and report it.
     """
 
     code = "SD-4203"
@@ -78,7 +78,10 @@ class Site:
         self._resources = resources
         self._deployed: dict[str, dict[str, Any]] = {}
         self._deploying: dict[str, asyncio.Task[None]] = {}
+        self._reserved: dict[str, str] = {}
+        """Run that has not started → token of its reservation."""
         self._tokens: dict[str, str] = {}
+        """Run → token of its allocation."""
         self._free_told: dict[str, Any] = {}
         self._tasks = Tasks(f"site {kit.name}")
         identity = Identity(kit.project, "site", kit.name)
@@ -138,10 +141,10 @@ class Site:
         except OSError as exc:
             raise StorageFailed.of(exc) from exc
         log.info("registered", server=self.link.peer.name, term=self._dialer.term_seen)
-        self._tell_what_runs()
+        self.tell_what_runs()
 
-    def _tell_what_runs(self) -> None:
-        """What it says after each HELLO; and when a run has ended, because a job may wait for what that one held."""
+    def tell_what_runs(self) -> None:
+        """Say what runs and what is free: after each HELLO, when a run has ended, and when the server is mistaken about a run."""
         self._free_told = self._free()
         self.link.send(Sync([program.run.sync() for program in self.runs.values()], self._free_told))
 
@@ -150,7 +153,7 @@ class Site:
     def check(self, message: Check) -> None:
         """Could the job run here now?"""
         try:
-            token = self._resources.check(message.run, message.spec)
+            token = self._reserved[message.run] = self._resources.check(message.run, message.spec)
             self._tell_free()  # before the answer: the server's picture is whole when it decides
         except Exception as exc:  # noqa: BLE001  # a resource manager is the operator's; the server waits for an answer
             self.link.send(Checked(message.run, "", Failure.of(exc).what))
@@ -158,11 +161,24 @@ class Site:
             self.link.send(Checked(message.run, token))
 
     def cancel(self, message: Cancel) -> None:
-        """The job does not come."""
+        """The job does not come, or not to this site; if it has started already it ends."""
+        if (program := self.runs.get(message.run)) is not None:
+            program.over("the server does not want it here")
+            return
         self._resources.free(message.token)
+        self._reserved.pop(message.run, None)
         self._stop_deploying(message.run)
         self._deployed.pop(message.run, None)
         self._tell_free()
+
+    def drop_unstarted(self) -> None:
+        """The link is lost, and with it what the server may have wanted to start: it begins anew, or with another job."""
+        for run in list(self._deploying):
+            self._stop_deploying(run)
+        self._deployed.clear()
+        for token in self._reserved.values():
+            self._resources.free(token)
+        self._reserved.clear()
 
     def _tell_free(self) -> None:
         """Tell the server what is free if that has changed."""
@@ -204,7 +220,9 @@ class Site:
     def start_run(self, message: StartRun) -> None:
         """Turn the token into an allocation, and launch."""
         if message.run in self.runs:
+            self.link.send(Started(message.run))
             return
+        self._reserved.pop(message.run, None)
         try:
             program = self._new_run(message)
         except Exception as exc:  # noqa: BLE001  # of the disk, or of a resource manager, which is the operator's
@@ -213,7 +231,9 @@ class Site:
             self.link.send(Started(message.run, own_failure(exc, self.kit.name)))
             return
         self.runs[message.run], self._tokens[message.run] = program, message.token
+        self._tell_free()
         program.begin()
+        self.link.send(Started(message.run))
 
     def _new_run(self, message: StartRun) -> SiteRunProgram:
         if message.run not in self._deployed:
@@ -236,7 +256,7 @@ class Site:
         folder = self.workspace.run(run)
         for leftover in (self.workspace.outbox / run, folder.inbox, folder.out):
             self._means.disk.rmtree(leftover)
-        self._tell_what_runs()
+        self.tell_what_runs()
         log.info("run_ended", run=run)
 
     # --- questions ----------------------------------------------------------------------------------------------

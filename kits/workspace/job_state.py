@@ -195,6 +195,12 @@ class JobTable:
         self._forget(job_id)
         return self._journal.append([JobDeleted("", job_id, self._clock(), admin)])
 
+    def withdraw(self, job_id: str) -> None:
+        """Take out a job whose submission could not be written."""
+        job = self._jobs.pop(job_id)
+        if self._by_request.get(job.request) == job_id:
+            del self._by_request[job.request]
+
     @property
     def deleted(self) -> list[str]:
         """Ids of the jobs that were deleted last, the oldest first."""
@@ -246,9 +252,7 @@ class JobTable:
         return self._journal.append([JobChanged("", job.id, job.status, job.history[-1].time_seconds, kept)])
 
     def _forget(self, job_id: str) -> None:
-        job = self._jobs.pop(job_id)
-        if self._by_request.get(job.request) == job_id:
-            del self._by_request[job.request]
+        self.withdraw(job_id)
         self._deleted[job_id] = None
         if len(self._deleted) > DELETED_REMEMBERED:
             del self._deleted[next(iter(self._deleted))]

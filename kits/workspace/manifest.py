@@ -33,17 +33,6 @@ class ManifestRefused(JobError):
     code = "SD-4021"
 
 
-class FolderDiffers(JobError):
-    """A folder is not what its manifest says.
-
-    Cause: a file was changed, removed or added after the manifest was made.
-
-    Cure: submit the job again, or fetch the folder anew.
-    """
-
-    code = "SD-4022"
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a folder may hold at most."""
@@ -130,20 +119,17 @@ def manifest_of(folder: Path, limits: Limits | None = None) -> Manifest:
     return manifest
 
 
-def verify(manifest: Manifest, folder: Path) -> None:
-    """Compare a folder with its manifest.
-
-    Raises:
-        FolderDiffers: names the first path that is missing, surplus or other.
-    """
-    here = manifest_of(folder, Limits(len(manifest.files) + 1, manifest.total_bytes + MIB))
-    wanted = {entry.path: entry for entry in manifest.files}
-    for entry in here.files:
-        there = wanted.pop(entry.path, None)
-        if entry != there:
-            raise FolderDiffers(f"the folder has {entry}, its manifest {there or 'no such file'}", where=entry.path)
-    if wanted:  # left over: what the folder has was taken out
-        raise FolderDiffers("the manifest names this file, the folder does not have it", where=min(wanted))
+def first_difference(wanted: Manifest, here: Manifest) -> str:
+    """The first file that is changed, additional or missing in the second of two manifests, in words; empty if none is."""
+    before, now = ({entry.path: entry for entry in manifest.files} for manifest in (wanted, here))
+    for path in sorted(before.keys() | now.keys()):
+        if path not in before:
+            return f"{path} is additional"
+        if path not in now:
+            return f"{path} is missing"
+        if before[path] != now[path]:
+            return f"{path} is changed"
+    return ""
 
 
 def write_tree(manifest: Manifest, destination: Path, blob: Callable[[str], Path]) -> None:
