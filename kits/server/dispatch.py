@@ -9,7 +9,7 @@ same site ask it one after the other, so the first never finds there what the se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -135,6 +135,8 @@ class _Attempt:
     sites: frozenset[str]
     ahead: tuple[_Attempt, ...]
     """Attempts that hold tokens of some of these sites and wait for other sites: they may give them back."""
+    looks: int
+    """How many looks there had been when it began."""
     unanswered: set[str]
     """Sites whose first Check is not answered."""
     tokens: dict[str, str] = field(default_factory=dict)
@@ -144,6 +146,11 @@ class _Attempt:
     is_dispatched: bool = False
     gave_back: bool = False
     task: asyncio.Task[None] | None = None
+
+    @property
+    def awaited(self) -> Collection[str]:
+        """Sites that no other job is asked about yet: they have not answered; or all have, and what comes of it is not known."""
+        return () if self.is_decided else self.unanswered or self.sites
 
 
 class Dispatcher:
@@ -172,10 +179,7 @@ class Dispatcher:
         self._jobs = jobs
         self._table = jobs.table
         self._scheduler = scheduler
-        self._links = links
-        self._deploy_here = deploy_here
-        self._start = start
-        self._started = started
+        self._links, self._deploy_here, self._start, self._started = links, deploy_here, start, started
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
         """Set, and replaced, at each look."""
@@ -183,9 +187,11 @@ class Dispatcher:
         self._attempts: dict[str, _Attempt] = {}
         self._refused: dict[str, tuple[_Attempt, ...]] = {}
         """Jobs that were refused since the last look → who was ahead of them."""
+        self._looks = 0
         self._is_held = False
         """Whether a job waits for the answer that a site owes to another one."""
-        self._free: dict[str, dict[str, Any]] = {}
+        self.free: dict[str, dict[str, Any]] = {}
+        """Connected site → what it said last that it has free."""
         self._runs_at: dict[str, frozenset[str]] = {}
         """Connected site → the runs in its last Sync."""
         self._answers: dict[tuple[str, str, type[Message]], asyncio.Future[Any]] = {}
@@ -197,6 +203,7 @@ class Dispatcher:
     def look(self) -> None:
         """Something changed: each waiting job may be tried again."""
         self._refused.clear()
+        self._looks += 1
         self._wake.set()
         self._news.set()
         self._news = asyncio.Event()
@@ -204,12 +211,12 @@ class Dispatcher:
     def synced(self, site: str, runs: Iterable[str], free: dict[str, Any]) -> None:
         """A site says, at the beginning of a connection or when a run has ended there, what it runs and has free."""
         self._runs_at[site] = frozenset(runs)
-        self._free[site] = free
+        self.free[site] = free
         self.look()
 
     def free_now(self, site: str, free: dict[str, Any]) -> None:
         """A site has other resources free: the scheduler is asked again, but no job that was just refused is tried again."""
-        self._free[site] = free
+        self.free[site] = free
         self._wake.set()
 
     def answered(self, site: str, message: Checked | Deployed | Started) -> None:
@@ -233,7 +240,7 @@ class Dispatcher:
     def site_lost(self, site: str) -> None:
         """A site's link is down: who waits for an answer of it need not wait longer."""
         self._runs_at.pop(site, None)
-        self._free.pop(site, None)
+        self.free.pop(site, None)
         self._late = {late for late in self._late if late[0] != site}
         for (name, _, _), waiting in self._answers.items():
             if name == site and not waiting.done():
@@ -287,33 +294,55 @@ class Dispatcher:
     def _try_next(self) -> bool:
         """Begin with the first job that may be tried; False if there is none. The scheduler is asked again after each."""
         links = self._links()
-        jobs = {job.id: job for job in self._jobs.waiting() if job.id not in self._attempts}
-        metas = {job_id: self._jobs.meta(job) for job_id, job in jobs.items()}
-        waiting = [_waiting(job, metas[job.id]) for job in jobs.values()]
-        held = {site for attempt in self._attempts.values() for site in attempt.unanswered}
+        held = {site for attempt in self._attempts.values() for site in attempt.awaited}
         self._is_held = False
-        for job_id in self._scheduler.order(waiting, self._running(), {site: self._free.get(site, {}) for site in links}):
-            if job_id not in jobs:
-                raise UnknownJobOrdered(f"{job_id!r:.80} is not among the waiting jobs")
-            meta = metas[job_id]
-            sites = frozenset(links if meta.sites is None else meta.sites) & links.keys()
-            if not self._may_be_tried(job_id):
+        for job, meta in self._in_order(links):
+            sites = _sites(meta, links)
+            if not self._may_be_tried(job.id):
                 continue
             if reason := meta.waits_for(links):
-                self._table.wait(job_id, reason)
+                self._table.wait(job.id, reason)
             elif sites & held:
                 self._is_held = True
                 held |= sites  # and those behind it do not overtake it there
             else:
-                self._begin(jobs[job_id], meta, sites)
+                self._begin(job, meta, sites)
                 return True
         return False
 
-    def _running(self) -> list[RunningJob]:
-        """Jobs that hold resources, or are about to."""
+    def _in_order(self, links: Mapping[str, Link], tried: _Attempt | None = None) -> list[tuple[Job, JobMeta]]:
+        """The waiting jobs as the scheduler orders them; `tried`, whose sites were asked already, as if it were waiting.
+
+        Raises:
+            UnknownJobOrdered: it named another one. And whatever else it raises.
+        """
+        others = self._attempts.keys() - ({tried.job.id} if tried else set())
+        jobs = {job.id: (job, self._jobs.meta(job)) for job in self._jobs.waiting() if job.id not in others}
+        free = {site: self.free.get(site, {}) for site in links}
+        order = self._scheduler.order([_waiting(*pair) for pair in jobs.values()], self._running(others), free)
+        if unknown := next((job_id for job_id in order if job_id not in jobs), None):
+            raise UnknownJobOrdered(f"{unknown!r:.80} is not among the waiting jobs")
+        return [jobs[job_id] for job_id in order]
+
+    def _is_overtaken(self, attempt: _Attempt) -> bool:
+        """Whether a job that comes before this one was refused, but could now have what this one was given meanwhile."""
+        links = self._links()
+        try:
+            for job, meta in self._in_order(links, attempt):
+                if job.id == attempt.job.id:
+                    return False
+                if _sites(meta, links) & attempt.sites and self._may_be_tried(job.id) and not meta.waits_for(links):
+                    return True
+        except Exception:  # the scheduler's; the next look tells
+            log.exception("scheduler_failed", scheduler=type(self._scheduler).__name__)
+        return False
+
+    def _running(self, tried: Collection[str]) -> list[RunningJob]:
+        """Jobs that hold resources, or are being tried."""
         dispatched = [(job, job.extra.get("sites", ())) for job in self._table.in_state(Status.DISPATCHED, Status.RUNNING, Status.PAUSED)]
-        tried = [(attempt.job, sorted(attempt.sites)) for attempt in self._attempts.values() if not attempt.is_dispatched]
-        return [_running(job, self._jobs.meta(job), sites) for job, sites in (*dispatched, *tried)]
+        attempts = [attempt for job_id, attempt in self._attempts.items() if job_id in tried and not attempt.is_dispatched]
+        asked = [(attempt.job, sorted(attempt.sites)) for attempt in attempts]
+        return [_running(job, self._jobs.meta(job), sites) for job, sites in (*dispatched, *asked)]
 
     def _may_be_tried(self, job_id: str) -> bool:
         """Not twice at one look, unless one that was ahead of it has given back what it held."""
@@ -322,7 +351,7 @@ class Dispatcher:
 
     def _begin(self, job: Job, meta: JobMeta, sites: frozenset[str]) -> None:
         ahead = tuple(other for other in self._attempts.values() if not other.is_decided and other.sites & sites)
-        attempt = self._attempts[job.id] = _Attempt(job, meta, sites, ahead, set(sites))
+        attempt = self._attempts[job.id] = _Attempt(job, meta, sites, ahead, self._looks, set(sites))
         self._refused.pop(job.id, None)
         attempt.task = self._tasks.start(self._bring_to_run(attempt))
 
@@ -362,14 +391,15 @@ class Dispatcher:
             self._table.wait(job_id, reason)
 
     async def _reserve(self, attempt: _Attempt) -> bool:
-        """Get a token of each site that can run the job now; False, with the reason told, if they are too few."""
+        """Get a token of each site that can run the job now; False if they are too few, or it is another one's turn."""
         sites = sorted(attempt.sites)
         refusals = await asyncio.gather(*(self._reserve_at(attempt, site) for site in sites))
         attempt.is_decided = True
         missing = attempt.meta.waits_for(list(attempt.tokens))
         if not missing:
-            return True
-        self._refused[attempt.job.id] = attempt.ahead
+            return not self._is_overtaken(attempt)
+        if attempt.looks == self._looks:  # else the answers may be older than what has changed
+            self._refused[attempt.job.id] = attempt.ahead
         reasons = "; ".join(f"{site}: {reason}" for site, reason in zip(sites, refusals, strict=True) if reason)
         self._wait(attempt.job.id, f"{missing} ({reasons})")
         return False
@@ -518,6 +548,11 @@ async def _within(seconds: float, answer: asyncio.Future[Any], site: str, asked:
             return await answer
     except TimeoutError:
         raise SiteNotReady(f"no answer to {asked} within {seconds:g} s", where=site) from None
+
+
+def _sites(meta: JobMeta, links: Mapping[str, Link]) -> frozenset[str]:
+    """The connected sites that a job wants."""
+    return frozenset(links if meta.sites is None else meta.sites) & links.keys()
 
 
 def _start_run(attempt: _Attempt, dispatched: Dispatched, site: str) -> StartRun:

@@ -150,12 +150,14 @@ class Jobs:
         self._writing[job.id] = durable
         try:
             await asyncio.shield(durable)
-        except Exception:
-            self.table.withdraw(job.id)
+        except SundogError:  # what is not written is no job: nothing may come of it after it was refused
+            if job.id == job_id:
+                self.table.withdraw(job_id)
             await asyncio.to_thread(self._remove_files, job_id)
             raise
         finally:
-            self._writing.pop(job.id, None)
+            if self._writing.get(job.id) is durable:
+                del self._writing[job.id]
         self._changed(job)
         return job
 

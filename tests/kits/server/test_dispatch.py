@@ -608,3 +608,28 @@ async def test_a_scheduler_that_names_a_job_that_does_not_wait_is_told_so(office
     job_id = office.submit("site-1")
 
     await office.until(lambda: "SD-4272" in office.table.find(job_id).waits_for)
+
+
+async def test_a_job_that_was_asked_about_just_before_room_came_is_not_overtaken(office: Office) -> None:
+    """The first is refused, then a run ends and the second gets what the first is waiting for: it gives it back."""
+    room = False
+
+    def check(site: str, message: Message) -> None:
+        run = cast("Check", message).run
+        office.dispatcher.answered(site, Checked(run, "token") if room else Checked(run, "", "no room"))
+
+    office.answers[Check] = check
+    office.add("site-1")
+    first = office.submit("site-1")
+    await office.until(lambda: "no room" in office.table.find(first).waits_for)
+    held = Held(office, Check, lambda site, run: run != first)
+    second = office.submit("site-1")
+    await office.until(lambda: bool(held.waiting))
+
+    room = True
+    office.dispatcher.synced("site-1", [], {})
+    held.let_go()
+    await office.until(lambda: len(office.started) == 2)
+
+    assert [dispatched.job.id for dispatched in office.started] == [first, second]
+    assert office.heard("site-1", Cancel) == [Cancel(second, "token")]

@@ -1,17 +1,26 @@
-"""What does the server know of its jobs?"""
+"""The jobs of a server: what is stored of them, and when they may be dispatched."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sundog.kits.server.jobs import Jobs
+import pytest
+
+from sundog.kits.protocol.records import Status
+from sundog.kits.server.jobs import FolderDiffers, Jobs
+from sundog.kits.workspace.disk import Disk
 from sundog.kits.workspace.folders import Workspace
 from sundog.kits.workspace.job_state import Job, JobTable
-from sundog.kits.workspace.journal import Journal
+from sundog.kits.workspace.journal import Journal, JournalFailed
 from sundog.kits.workspace.kit import ServerKit
+from sundog.kits.workspace.manifest import Manifest
 from sundog.transports.link import Writer
 
 
@@ -40,16 +49,98 @@ def write_job(folder: Path) -> Path:
     return folder
 
 
-async def test_a_jobs_folder_is_in_place_before_the_job_can_be_dispatched(tmp_path: Path) -> None:
-    (tmp_path / "server" / "startup").mkdir(parents=True)
-    workspace = Workspace(tmp_path / "server").create().create_shared()
+class StuckDisk(Disk):
+    """A disk whose journals are not written until the test allows it, or fail."""
+
+    def __init__(self, *, is_full: bool = False) -> None:
+        self.is_asked = asyncio.Event()
+        self.may_write = threading.Event()
+        self._is_full = is_full
+        self._loop = asyncio.get_running_loop()
+
+    def append(self, descriptor: int, data: bytes) -> None:
+        self._loop.call_soon_threadsafe(self.is_asked.set)
+        self.may_write.wait()
+        if self._is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().append(descriptor, data)
+
+
+@asynccontextmanager
+async def open_jobs(root: Path, table: JobTable, disk: Disk | None = None) -> AsyncIterator[Jobs]:
+    (root / "server" / "startup").mkdir(parents=True)
+    workspace = Workspace(root / "server").create().create_shared()
     kit = ServerKit(project="test", listen="inproc://jobs", admin_listen="inproc://jobs")
     async with Writer() as writer:
-        table = WatchedTable().open(Journal(workspace.project_journal, writer))
-        table.jobs = workspace.jobs
-        jobs = Jobs(workspace, kit, table, {})
+        jobs = Jobs(workspace, kit, table.open(Journal(workspace.project_journal, writer, disk=disk or Disk())), {})
+        yield jobs
+        await jobs.close()
 
-        await jobs.take_in(write_job(workspace.transfer / "tiny"))
+
+async def test_a_jobs_folder_is_in_place_before_the_job_can_be_dispatched(tmp_path: Path) -> None:
+    table = WatchedTable()
+    async with open_jobs(tmp_path, table) as jobs:
+        table.jobs = jobs.folder("")
+
+        await jobs.take_in(write_job(tmp_path / "tiny"))
 
         assert table.was_there
-        await jobs.close()
+
+
+async def test_a_job_is_not_dispatched_before_its_submission_is_durable(tmp_path: Path) -> None:
+    disk = StuckDisk()
+    async with open_jobs(tmp_path, JobTable(), disk) as jobs:
+        submission = asyncio.create_task(jobs.take_in(write_job(tmp_path / "tiny")))
+        async with asyncio.timeout(20):
+            await disk.is_asked.wait()
+        assert [job.status for job in jobs.table] == [Status.SUBMITTED]
+        assert jobs.waiting() == []
+
+        disk.may_write.set()
+
+        job = await submission
+        assert jobs.waiting() == [job]
+
+
+async def test_nothing_is_left_of_a_job_whose_submission_could_not_be_written(tmp_path: Path) -> None:
+    disk = StuckDisk(is_full=True)
+    disk.may_write.set()
+    async with open_jobs(tmp_path, JobTable(), disk) as jobs:
+        with pytest.raises(JournalFailed, match="No space left"):
+            await jobs.take_in(write_job(tmp_path / "tiny"), request="r")
+
+        assert list(jobs.table) == jobs.waiting() == []
+        assert jobs.table.by_request("r") is None
+        assert list(jobs.folder("").iterdir()) == []
+
+
+async def test_a_job_whose_files_were_changed_is_refused_and_the_first_change_named(tmp_path: Path) -> None:
+    async with open_jobs(tmp_path, JobTable()) as jobs:
+        job = await jobs.take_in(write_job(tmp_path / "tiny"))
+        assert (await jobs.prepare(job)).manifest.sha256 == job.content
+
+        (jobs.folder(job.id) / "app" / "more.txt").touch()
+
+        with pytest.raises(FolderDiffers, match=rf"job {job.id}: its files were changed .*: app/more.txt is additional"):
+            await jobs.prepare(job)
+
+
+@pytest.mark.parametrize("manifest", [b"", b"no manifest", Manifest(()).encode()])
+async def test_without_the_manifest_as_it_was_submitted_the_hashes_are_named(tmp_path: Path, manifest: bytes) -> None:
+    async with open_jobs(tmp_path, JobTable()) as jobs:
+        job = await jobs.take_in(write_job(tmp_path / "tiny"))
+        (jobs.folder(job.id) / "meta.json").unlink()
+        (jobs.folder("") / f".{job.id}.manifest").write_bytes(manifest)
+
+        with pytest.raises(FolderDiffers, match=f"wanted a manifest with the hash {job.content}, got "):
+            await jobs.prepare(job)
+
+
+async def test_the_files_of_a_deleted_job_are_gone(tmp_path: Path) -> None:
+    async with open_jobs(tmp_path, JobTable()) as jobs:
+        job = await jobs.take_in(write_job(tmp_path / "tiny"))
+        await jobs.change(job.id, Status.ABORTED)
+
+        await jobs.delete(jobs.table.find(job.id), "alice")
+
+        assert list(jobs.folder("").iterdir()) == []
