@@ -16,61 +16,19 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from ...kernel.errors import ComponentError, Failure, JobError, SundogError
-from ...kernel.messages import Message
+from ...kernel.errors import ComponentError, Failure, SundogError
 from ...kernel.operator_roles import RunningJob, Scheduler, WaitingJob
 from ...transports.link.link import Link
-from ..protocol.messages import Cancel, Check, Checked, Deploy, Deployed, Started, StartRun
+from ..protocol.messages import Checked, Deployed, Started, StartRun
 from ..protocol.records import Status
 from ..supervisor.tasks import Tasks
-from ..supervisor.travel import offer_folder, withdraw_folder
-from ..workspace.job_folder import App, JobFolder
 from ..workspace.job_meta import JobMeta
 from ..workspace.job_state import Job, JobTable, NoSuchJob
-from ..workspace.manifest import Manifest
+from .site_calls import DeployFailed, Dispatched, Prepared, SiteCalls, SiteNotReady, SiteRefuses
 
 log = structlog.get_logger()
-CHECK_SECONDS = 15.0
-DEPLOY_SECONDS = 600.0
 RENEW_SECONDS = 10.0
 """Reservations, which hold for 30 s, are renewed so often while a job is deployed."""
-
-
-class SiteNotReady(JobError):
-    """A site did not answer while a job was being started there.
-
-    Cause: its link was lost, or its disk or its resource manager is very slow.
-
-    Cure: `check_status client` shows whether it is there; the job is tried again when it comes back.
-    """
-
-    code = "SD-4201"
-
-
-class DeployFailed(JobError):
-    """A site could not take its app.
-
-    Cause: the message is the site's own.
-
-    Cure: mend what it names at that site.
-    """
-
-    code = "SD-4202"
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.what, where=failure.site)
-        self.failure = failure
-
-
-class SiteRefuses(JobError):
-    """A site cannot give a job the resources that it wants now.
-
-    Cause: the message is that of the site's resource manager; as a rule, other jobs hold them.
-
-    Cure: wait: the job is tried again when a job has ended; or ask for less in its "resource_spec".
-    """
-
-    code = "SD-4271"
 
 
 class UnknownJobOrdered(ComponentError):
@@ -82,27 +40,6 @@ class UnknownJobOrdered(ComponentError):
     """
 
     code = "SD-4272"
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A job that is about to be dispatched: its folder, and the manifest of it all."""
-
-    folder: JobFolder
-    manifest: Manifest
-
-    def app_manifest(self, app: App) -> Manifest:
-        """The files of one app, relative to it; an app that is the whole folder keeps its config/ and custom/."""
-        return self.manifest.below(app.folder)
-
-
-@dataclass(frozen=True)
-class Dispatched:
-    """A job whose sites hold resources for it."""
-
-    job: Job
-    prepared: Prepared
-    sites: tuple[str, ...]
 
 
 class JobList(Protocol):
@@ -152,6 +89,10 @@ class _Attempt:
         """Sites that no other job is asked about yet: they have not answered; or all have, and what comes of it is not known."""
         return () if self.is_decided else self.unanswered or self.sites
 
+    async def check(self, calls: SiteCalls, site: str) -> None:
+        """Reserve at a site, or renew the reservation. Raises: SiteNotReady, SiteRefuses."""
+        self.tokens[site] = await calls.check(self.job.id, site, self.meta.resource_spec.get(site, {}))
+
 
 class Dispatcher:
     """Brings waiting jobs to run."""
@@ -161,7 +102,7 @@ class Dispatcher:
         jobs: JobList,
         scheduler: Scheduler,
         *,
-        links: Callable[[], dict[str, Link]],
+        sites: SiteCalls,
         deploy_here: Callable[[Dispatched], Awaitable[None]],
         start: Callable[[Dispatched], None],
         started: Callable[[str, Started], None],
@@ -171,7 +112,7 @@ class Dispatcher:
         Args:
             jobs: what waits.
             scheduler: decides on the order.
-            links: gives the sites that are connected.
+            sites: asks the sites that are connected.
             deploy_here: puts the server's own app in place.
             start: begins the run at the server.
             started: is told of a site that cannot start a run, or that has started it only now, after its link was lost.
@@ -179,7 +120,10 @@ class Dispatcher:
         self._jobs = jobs
         self._table = jobs.table
         self._scheduler = scheduler
-        self._links, self._deploy_here, self._start, self._started = links, deploy_here, start, started
+        self._sites = sites
+        self._deploy_here = deploy_here
+        self._start = start
+        self._started = started
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
         """Set, and replaced, at each look."""
@@ -194,9 +138,6 @@ class Dispatcher:
         """Connected site → what it said last that it has free."""
         self._runs_at: dict[str, frozenset[str]] = {}
         """Connected site → the runs in its last Sync."""
-        self._answers: dict[tuple[str, str, type[Message]], asyncio.Future[Any]] = {}
-        self._late: set[tuple[str, str]] = set()
-        """(site, job) of Checks that nobody waits for any more and that are not answered."""
 
     # --- what happens -------------------------------------------------------------------------------------------
 
@@ -221,30 +162,23 @@ class Dispatcher:
 
     def answered(self, site: str, message: Checked | Deployed | Started) -> None:
         """A site's answer came in."""
-        waiting = self._answers.get((site, message.run, type(message)))
-        if waiting is not None and not waiting.done():
-            waiting.set_result(message)
-        elif isinstance(message, Checked):
+        if not self._sites.answered(site, message) and isinstance(message, Checked):
             self._answered_late(site, message)
 
     def _answered_late(self, site: str, message: Checked) -> None:
-        self._late.discard((site, message.run))
-        attempt, link = self._attempts.get(message.run), self._links().get(site)
+        attempt = self._attempts.get(message.run)
         if message.token and attempt is not None and attempt.is_dispatched and site in attempt.tokens:
             attempt.tokens[site] = message.token  # a renewal
             return
-        if message.token and link is not None:
-            link.send(Cancel(message.run, message.token))
+        if message.token:
+            self._sites.cancel(site, message.run, message.token)
         self.look()
 
     def site_lost(self, site: str) -> None:
         """A site's link is down: who waits for an answer of it need not wait longer."""
         self._runs_at.pop(site, None)
         self.free.pop(site, None)
-        self._late = {late for late in self._late if late[0] != site}
-        for (name, _, _), waiting in self._answers.items():
-            if name == site and not waiting.done():
-                waiting.set_exception(SiteNotReady("its link was lost", where=site))
+        self._sites.site_lost(site)
         self.look()
 
     def is_starting(self, run: str, site: str) -> bool:
@@ -293,7 +227,7 @@ class Dispatcher:
 
     def _try_next(self) -> bool:
         """Begin with the first job that may be tried; False if there is none. The scheduler is asked again after each."""
-        links = self._links()
+        links = self._sites.links()
         held = {site for attempt in self._attempts.values() for site in attempt.awaited}
         self._is_held = False
         for job, meta in self._in_order(links):
@@ -326,7 +260,7 @@ class Dispatcher:
 
     def _is_overtaken(self, attempt: _Attempt) -> bool:
         """Whether a job that comes before this one was refused, but could now have what this one was given meanwhile."""
-        links = self._links()
+        links = self._sites.links()
         try:
             for job, meta in self._in_order(links, attempt):
                 if job.id == attempt.job.id:
@@ -380,9 +314,9 @@ class Dispatcher:
             self._wake.set()
 
     def _give_back(self, attempt: _Attempt) -> None:
-        for site, link in self._links().items():
-            if attempt.tokens.get(site):
-                link.send(Cancel(attempt.job.id, attempt.tokens[site]))
+        for site, token in attempt.tokens.items():
+            if token:
+                self._sites.cancel(site, attempt.job.id, token)
                 attempt.gave_back = True
         attempt.tokens.clear()
 
@@ -407,7 +341,7 @@ class Dispatcher:
     async def _reserve_at(self, attempt: _Attempt, site: str) -> str:
         """Why a site gave no token; empty if it did."""
         try:
-            await self._check(attempt, site)
+            await attempt.check(self._sites, site)
         except SundogError as exc:
             return exc.what
         finally:
@@ -415,46 +349,6 @@ class Dispatcher:
             if self._is_held:
                 self._wake.set()
         return ""
-
-    async def _check(self, attempt: _Attempt, site: str) -> None:
-        """Reserve at a site, or renew the reservation.
-
-        Raises:
-            SiteNotReady: it does not answer.
-            SiteRefuses: it has no room.
-        """
-        job_id = attempt.job.id
-        if (site, job_id) in self._late:
-            raise SiteNotReady("it has not answered the Check before", where=site)
-        check = Check(job_id, attempt.meta.resource_spec.get(site, {}))
-        answer = self._ask(self._link(site), check, Checked)
-        try:
-            checked: Checked = await _within(CHECK_SECONDS, answer, site, "Check")
-        finally:
-            if answer.cancelled():
-                self._late.add((site, job_id))
-        if not checked.token:
-            raise SiteRefuses(checked.reason, where=site)
-        attempt.tokens[site] = checked.token
-
-    def _ask(self, link: Link, message: Check | Deploy | StartRun, wanted: type[Message], *body: bytes) -> asyncio.Future[Any]:
-        """Say something to a site; the future is its answer, or SiteNotReady when its link is lost."""
-        key = (link.peer.name, message.run, wanted)
-        answer = self._answers[key] = asyncio.get_running_loop().create_future()
-
-        def forget(_: object) -> None:
-            if self._answers.get(key) is answer:
-                del self._answers[key]
-
-        answer.add_done_callback(forget)
-        link.send(message, *body)
-        return answer
-
-    def _link(self, site: str) -> Link:
-        link = self._links().get(site)
-        if link is None:
-            raise SiteNotReady("its link was lost", where=site)
-        return link
 
     # --- Deploy and Start ---------------------------------------------------------------------------------------
 
@@ -464,11 +358,12 @@ class Dispatcher:
         await asyncio.shield(self._jobs.change(job.id, Status.DISPATCHED, sites=sites))
         dispatched = Dispatched(job, await self._jobs.prepare(job), sites)
         await self._deploy_all(attempt, dispatched)
-        links = {site: self._link(site) for site in sites}
+        for site in sites:
+            self._sites.link(site)
         if self._is_over(job.id):
             return
         self._start(dispatched)
-        asked = {site: self._ask(link, _start_run(attempt, dispatched, site), Started) for site, link in links.items()}
+        asked = {site: self._sites.start_run(site, _start_run(attempt, dispatched, site)) for site in sites}
         await asyncio.gather(*(self._confirm(attempt, dispatched, site, answer) for site, answer in asked.items()))
 
     async def _deploy_all(self, attempt: _Attempt, dispatched: Dispatched) -> None:
@@ -482,31 +377,15 @@ class Dispatcher:
             deploying.cancel()
 
     async def _deploy_everywhere(self, dispatched: Dispatched) -> None:
-        everywhere = (self._deploy_here(dispatched), *(self._deploy(dispatched, site) for site in dispatched.sites))
+        everywhere = (self._deploy_here(dispatched), *(self._sites.deploy(dispatched, site) for site in dispatched.sites))
         for error in filter(None, await asyncio.gather(*everywhere, return_exceptions=True)):
             raise error
 
     async def _renew(self, attempt: _Attempt, site: str) -> None:
         try:
-            await self._check(attempt, site)
+            await attempt.check(self._sites, site)
         except SiteNotReady as exc:  # its deployment fails, or StartRun will tell
             log.warning("reservation_not_renewed", job=attempt.job.id, site=site, reason=exc.what)
-
-    async def _deploy(self, dispatched: Dispatched, site: str) -> None:
-        folder, link = dispatched.prepared.folder, self._link(site)
-        app = folder.app_for(site)
-        if app is None:
-            raise DeployFailed(Failure(DeployFailed.code, "no app of the job is for it", site=site))
-        manifest = dispatched.prepared.app_manifest(app)
-        offer_folder(link, manifest, folder.path_of(app))
-        try:
-            deploy = Deploy(dispatched.job.id, {"threads": folder.meta.threads, "durability": folder.meta.durability})
-            answer = self._ask(link, deploy, Deployed, manifest.encode())
-            deployed: Deployed = await _within(DEPLOY_SECONDS, answer, site, "Deploy")
-        finally:
-            withdraw_folder(link, manifest, folder.path_of(app))
-        if deployed.failure is not None:
-            raise DeployFailed(deployed.failure)
 
     async def _confirm(self, attempt: _Attempt, dispatched: Dispatched, site: str, answer: asyncio.Future[Started]) -> None:
         """Wait until a site has started the run: it was told over a link that may just have been lost."""
@@ -530,24 +409,15 @@ class Dispatcher:
                 return None
             try:
                 if runs is not None:
-                    await self._check(attempt, site)
-                    await self._deploy(dispatched, site)
-                    started: Started = await self._ask(self._link(site), _start_run(attempt, dispatched, site), Started)
+                    await attempt.check(self._sites, site)
+                    await self._sites.deploy(dispatched, site)
+                    started: Started = await self._sites.start_run(site, _start_run(attempt, dispatched, site))
                     return started
             except DeployFailed as exc:
                 return Started(run, exc.failure)
             except (SiteNotReady, SiteRefuses) as exc:
                 log.warning("site_not_started", job=run, site=site, reason=exc.what)
             await news.wait()
-
-
-async def _within(seconds: float, answer: asyncio.Future[Any], site: str, asked: str) -> Any:
-    """Raises: SiteNotReady."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await answer
-    except TimeoutError:
-        raise SiteNotReady(f"no answer to {asked} within {seconds:g} s", where=site) from None
 
 
 def _sites(meta: JobMeta, links: Mapping[str, Link]) -> frozenset[str]:

@@ -28,9 +28,9 @@ from ..workspace.job_meta import JobMeta
 from ..workspace.job_state import Job, JobTable
 from ..workspace.kit import ServerKit
 from ..workspace.manifest import Limits, Manifest, decode_manifest, first_difference, manifest_of
-from .dispatch import Prepared
 from .report import job_report, read_report
 from .run_program import ServerRunProgram
+from .site_calls import Prepared
 
 log = structlog.get_logger()
 

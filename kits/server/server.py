@@ -30,7 +30,7 @@ from ..workspace.job_state import Job, JobTable
 from ..workspace.journal import Ballast, Journal
 from ..workspace.kit import ServerKit
 from .commands import Commands
-from .dispatch import Dispatched, Dispatcher
+from .dispatch import Dispatcher
 from .jobs import Jobs
 from .questions import Questions
 from .report import write_report
@@ -39,6 +39,7 @@ from .run_program import ServerRunProgram
 from .run_services import RunServices
 from .server_run import ServerRun
 from .sessions import Sessions
+from .site_calls import Dispatched, SiteCalls
 from .site_events import SiteEvents
 from .streams import Streams
 
@@ -85,7 +86,12 @@ class Server:
             handler=SiteEvents(self), intake=means.intake, admit=self._admit, timers=means.timers,
         )  # fmt: skip
         self.dispatcher = Dispatcher(
-            self.jobs, scheduler, links=self.sites, deploy_here=self._deploy_here, start=self._start_run, started=self._site_started
+            self.jobs,
+            scheduler,
+            sites=SiteCalls(self.sites),
+            deploy_here=self._deploy_here,
+            start=self._start_run,
+            started=self._site_started,
         )
         self.jobs.on_change = self.dispatcher.look
         self._means = means

@@ -17,7 +17,8 @@ from sundog.kernel.messages import Message
 from sundog.kernel.operator_roles import RunningJob, Scheduler, WaitingJob
 from sundog.kits.protocol.messages import Cancel, Check, Checked, Deploy, Deployed, Started, StartRun
 from sundog.kits.protocol.records import Status
-from sundog.kits.server.dispatch import Dispatched, Dispatcher, Prepared
+from sundog.kits.server.dispatch import Dispatcher
+from sundog.kits.server.site_calls import Dispatched, Prepared, SiteCalls
 from sundog.kits.workspace.job_folder import read_job
 from sundog.kits.workspace.job_meta import JobMeta
 from sundog.kits.workspace.job_state import Job, JobTable
@@ -69,7 +70,9 @@ class Office:
         def links() -> dict[str, Link]:
             return cast("dict[str, Link]", dict(self.links))
 
-        self.dispatcher = Dispatcher(self, Asking(), links=links, deploy_here=self.deploy_here, start=self.start, started=self.site_started)
+        self.dispatcher = Dispatcher(
+            self, Asking(), sites=SiteCalls(links), deploy_here=self.deploy_here, start=self.start, started=self.site_started
+        )
 
     def add(self, *sites: str) -> None:
         for site in sites:
@@ -408,12 +411,12 @@ async def test_a_job_that_was_refused_because_of_one_that_then_gives_back_is_tri
 async def test_a_check_that_is_answered_too_late_is_given_back_and_the_job_is_tried_again(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sundog.kits.server.dispatch.CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("sundog.kits.server.site_calls.CHECK_SECONDS", 0.01)
     held = Held(office, Check, lambda site, run: True)
     office.add("site-1")
     job_id = office.submit("site-1")
     await office.until(lambda: "no answer to Check" in office.table.find(job_id).waits_for)
-    monkeypatch.setattr("sundog.kits.server.dispatch.CHECK_SECONDS", 15)
+    monkeypatch.setattr("sundog.kits.server.site_calls.CHECK_SECONDS", 15)
     office.dispatcher.look()
     await office.until(lambda: "has not answered the Check before" in office.table.find(job_id).waits_for)
     assert len(office.heard("site-1", Check)) == 1
