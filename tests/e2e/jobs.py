@@ -60,6 +60,10 @@ class JobFolder:
     def write(self) -> Path:
         """Write it, with one app for everybody."""
         self.write_app("app", self.server, self.client, self.code)
+        return self.write_meta()
+
+    def write_meta(self) -> Path:
+        """Write meta.json, when the apps are written."""
         (self.root / "meta.json").write_text(json.dumps(self.meta))
         return self.root
 

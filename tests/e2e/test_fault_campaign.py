@@ -1,4 +1,4 @@
-"""Two faults a job, at seeded places of its protocol, on each wire: then all is as if nothing had been. `make campaign` tries more."""
+"""Faults at seeded places of a job's protocol, on each wire: then all is as if nothing had been. `make campaign` tries more."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -17,11 +18,12 @@ import pytest
 
 from sundog.kits.protocol.answers import JobReport
 from sundog.kits.server.run_program import ServerRunProgram
+from sundog.kits.simulator.simulate import simulate
 from sundog.kits.site.run_program import SiteRunProgram
 from sundog.kits.workspace import posix
 
 from ..faults.proxy import Proxy, proxy_to
-from .jobs import JobFolder, custom, executor, training
+from .exact import exact_job, left_in
 from .test_processes import COMPLETED, Federation
 
 SITES = ("site-1", "site-2")
@@ -31,41 +33,6 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
 PAUSE_SECONDS = 0.3
 """How long a process is stopped, or a wire silent."""
 SAMPLE = 3
-CODE = """
-import numpy as np
-from sundog import Executor, Persistor, Shareable
-
-SIZE = 30_000
-
-class Zeros(Persistor):
-    def load(self):
-        return Shareable("WEIGHTS", {"w": np.zeros(SIZE, "float32")})
-
-    def save(self, model): ...
-
-class Trainer(Executor):
-    "What it makes depends on the model, on its state and on the dice; all are larger than a message."
-    def execute(self, task, ctx):
-        ctx.metrics.add_scalar(task.name, float(task.step))
-        if task.name == "validate":
-            mean = float(np.mean(task.model.tensors["w"]))
-            return Shareable("METRICS", meta={"metrics": {"mean": mean}, "num_examples": 1})
-        if task.name == "train":
-            before = ctx.state.tensors["m"] if ctx.state is not None else np.zeros(SIZE, "float32")
-            momentum = (0.5 * before + ctx.rng.standard_normal(SIZE)).astype("float32")
-            ctx.state = Shareable("WEIGHTS", {"m": momentum})
-            return Shareable("WEIGHTS", {"w": task.model.tensors["w"] + momentum}, {"num_examples": int(ctx.site[-1])})
-        return Shareable("WEIGHTS", {"w": ctx.state.tensors["m"]}, {"num_examples": 1})
-"""
-
-
-def job(root: Path) -> JobFolder:
-    """Training, every model at every site, training."""
-    workflows = [training(3), {"id": "matrix", "name": "CrossSiteModelEval"}, {**training(2), "id": "again"}]
-    made = JobFolder(root, workflows, [executor(custom("Trainer"), "*")], code=CODE)
-    others = [part for part in made.server["components"] if part["id"] != "persistor"]
-    made.server["components"] = [{"id": "persistor", **custom("Zeros")}, *others]
-    return made
 
 
 @dataclass
@@ -94,11 +61,25 @@ class Tried:
     """A job that is over."""
 
     report: JobReport
-    events: int
+    files: dict[str, str]
+    events: int = 0
+
+    @property
+    def outcome(self) -> Any:
+        """All that a death must not change."""
+        rounds = [(r.workflow, r.round, r.used, r.own_metrics, r.metrics, r.notes) for r in self.report.rounds]
+        return self.report.status, self.report.model_sha256, self.report.faults, rounds, self.files
 
 
-async def tried(root: Path, patch: pytest.MonkeyPatch, wire: str, seed: int | None = None, events: int = 0) -> Tried:
-    """Run the job; with a seed, with two faults. What must be so after it, whatever happened, is looked at here."""
+Plan = Callable[[Federation, Proxy], dict[int, Callable[[], object]]]
+
+
+def nothing(_federation: Federation, _proxy: Proxy) -> dict[int, Callable[[], object]]:
+    return {}
+
+
+async def tried(root: Path, patch: pytest.MonkeyPatch, wire: str, plan: Plan = nothing) -> Tried:
+    """Run the job with the faults that are planned. What must be so after it, whatever happened, is looked at here."""
     async with AsyncExitStack() as stack:
         federation = Federation(root, stack, listen=f"{wire}://127.0.0.1:0")
         await federation.start()
@@ -108,15 +89,15 @@ async def tried(root: Path, patch: pytest.MonkeyPatch, wire: str, seed: int | No
         for site in SITES:
             await federation.add(site)
         await federation.server.wait_for_sites(len(SITES))
-        faults = Faults(planned(federation, proxy, random.Random(seed), events) if seed is not None else {})
+        faults = Faults(plan(federation, proxy))
         with patch.context() as watching:
             faults.watch(watching)
-            job_id = await federation.submit(job(root / "job"))
+            job_id = await federation.submit(exact_job(root / "job"))
             report = await federation.end(job_id)
             async with asyncio.timeout(30):  # for the sites to hear of the end
                 await asyncio.gather(*(run.ended.wait() for site in federation.sites.values() for run in list(site.runs.values())))
         look(federation, job_id)
-        return Tried(report, faults.count)
+        return Tried(report, left_in(root / "server" / "runs" / job_id), faults.count)
 
 
 def look(federation: Federation, job_id: str) -> None:
@@ -129,14 +110,30 @@ def look(federation: Federation, job_id: str) -> None:
         assert (federation.root / "server" / "runs" / job_id / "metrics" / f"{site}.jsonl").read_bytes() == own
 
 
-def planned(federation: Federation, proxy: Proxy, dice: random.Random, events: int) -> dict[int, Callable[[], object]]:
-    """Two faults, each at one of the events that an undisturbed run has."""
-    kinds: list[Callable[[], object]] = [
-        *(lambda who=who, number=number: strike(federation, who, number) for who in PARTICIPANTS for number in SIGNALS),
-        proxy.cut,
-        lambda: silence(proxy),
-    ]
-    return {dice.randint(1, events): dice.choice(kinds) for _ in range(2)}
+def two_faults(seed: int, events: int) -> Plan:
+    """Each at one of the events that an undisturbed run has."""
+
+    def plan(federation: Federation, proxy: Proxy) -> dict[int, Callable[[], object]]:
+        dice = random.Random(seed)
+        kinds: list[Callable[[], object]] = [
+            *(lambda who=who, number=number: strike(federation, who, number) for who in PARTICIPANTS for number in SIGNALS),
+            proxy.cut,
+            lambda: silence(proxy),
+        ]
+        return {dice.randint(1, events): dice.choice(kinds) for _ in range(2)}
+
+    return plan
+
+
+def one_kill(seed: int, events: int, side: str) -> Plan:
+    """Of the server's job process, or of a site's."""
+
+    def plan(federation: Federation, _proxy: Proxy) -> dict[int, Callable[[], object]]:
+        dice = random.Random(f"{side} {seed}")
+        who = "server" if side == "server" else dice.choice(SITES)
+        return {dice.randint(1, events): lambda: strike(federation, who, signal.SIGKILL)}
+
+    return plan
 
 
 def strike(federation: Federation, participant: str, number: signal.Signals) -> None:
@@ -166,11 +163,36 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Tried:
         return asyncio.run(tried(tmp_path_factory.mktemp("undisturbed"), patch, "tcp"))
 
 
-@pytest.mark.parametrize("seed", [pytest.param(n, marks=[] if n < SAMPLE else pytest.mark.campaign) for n in range(120)])
+def sampled(count: int, sample: int) -> list[Any]:
+    """Seeds, all but the first few for the campaign only."""
+    return [pytest.param(n, marks=[] if n < sample else pytest.mark.campaign) for n in range(count)]
+
+
+@pytest.mark.parametrize("seed", sampled(120, SAMPLE))
 async def test_two_faults_change_nothing(seed: int, undisturbed: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PROTOCOL §6, §8: each task that died is done again from the same state, each result counts once, no metric is lost."""
-    report = (await tried(tmp_path, monkeypatch, WIRES[seed % len(WIRES)], seed, undisturbed.events)).report
+    disturbed = await tried(tmp_path, monkeypatch, WIRES[seed % len(WIRES)], two_faults(seed, undisturbed.events))
 
-    assert report.status == COMPLETED, report
-    assert report.model_sha256 == undisturbed.report.model_sha256
-    assert [(r.workflow, r.round, r.used) for r in report.rounds] == [(r.workflow, r.round, r.used) for r in undisturbed.report.rounds]
+    assert disturbed.outcome == undisturbed.outcome
+
+
+@pytest.mark.parametrize("side", ["server", "site"])
+@pytest.mark.parametrize("seed", sampled(20, 2))
+async def test_a_kill_of_a_job_process_changes_nothing(
+    seed: int, side: str, undisturbed: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbed = await tried(tmp_path, monkeypatch, WIRES[seed % len(WIRES)], one_kill(seed, undisturbed.events, side))
+
+    assert disturbed.outcome == undisturbed.outcome
+
+
+@pytest.mark.parametrize("wire", ["zmq", "grpc"])
+async def test_each_wire_gives_the_same(wire: str, undisturbed: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await tried(tmp_path, monkeypatch, wire)).outcome == undisturbed.outcome
+
+
+def test_the_simulator_gives_the_same(undisturbed: Tried, tmp_path: Path) -> None:
+    report = simulate(exact_job(tmp_path / "job"), sites=SITES, workspace=tmp_path / "w")
+
+    assert undisturbed.report.status == COMPLETED
+    assert Tried(report, left_in(tmp_path / "w" / "server" / "runs" / report.job_id)).outcome == undisturbed.outcome

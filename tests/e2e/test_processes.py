@@ -61,8 +61,8 @@ class Federation:
         site = self.sites[name] = Site(self._workspace(name), kit, self.means, launcher=ProcessLauncher(), resources=AlwaysYes())
         await self._stack.enter_async_context(site)
 
-    async def submit(self, job: JobFolder) -> str:
-        return (await self.server.jobs.take_in(job.write())).id
+    async def submit(self, job: JobFolder | Path) -> str:
+        return (await self.server.jobs.take_in(job if isinstance(job, Path) else job.write())).id
 
     async def end(self, job_id: str) -> JobReport:
         seen: tuple[str, ...] = ("",)
