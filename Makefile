@@ -34,7 +34,7 @@ campaign: $(INSTALLED) ## the long tests: faults by the thousand, gigabytes
 errors: $(INSTALLED) ## write docs/errors anew from the docstrings
 	@$(BIN)/python docs/errors/generate.py
 
-console: $(INSTALLED) ## write docs/console.md anew from the tables of commands
+console: $(INSTALLED) ## write docs/console.md anew from the declarations of commands
 	@$(BIN)/python docs/generate_console.py
 
 clean: ## remove what the tools left, and the virtual environment

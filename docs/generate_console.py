@@ -1,4 +1,4 @@
-"""What does the page of the console say? Writes docs/console.md: prose, and every command from the tables.
+"""Write docs/console.md: prose, and every command from its declaration.
 
 A test compares the page with what this file would write, so run it after adding or changing a command.
 """
@@ -49,11 +49,13 @@ Words are quoted as in a shell: `submit_job 'my job'`. Colours are left out when
 
 | | |
 |---|---|
-| `sundog admin poc/admin -c "list_jobs"` | one command; exit status 0, or 1 if it failed, 2 if it was misspelt |
+| `sundog admin poc/admin -c "list_jobs"` | one command; exit status 0, 1 if it failed, 2 if it was misspelt |
 | `sundog admin poc/admin -c "list_jobs" --json` | the same, answered with one JSON document |
 | `sundog admin poc/admin -f nightly.txt` | the lines of a file, up to the first that fails, which is named; `-` is standard input |
 | `sundog admin poc/admin -f nightly.txt --json` | one array: for each line `line`, `command`, and `answer` or `error` |
 | `echo list_jobs \\| sundog admin poc/admin` | where standard input is no terminal, each of its lines is a command |
+
+`monitor_job` exits as the job ended: 0 completed, 3 degraded, 4 aborted, 5 with an exception, 6 could not be scheduled.
 
 A script has one command a line; lines that are empty or begin with `#` are skipped:
 

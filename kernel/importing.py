@@ -82,17 +82,27 @@ def import_class(path: str) -> type:
         ImportBroke: the module raised something else.
         AttributeMissing: the module has no such class.
     """
-    module_name, class_name = split_target(path)
-    module = import_module(module_name)
-    found: Any = module
-    for part in class_name.split("."):
-        found = getattr(found, part, None)
+    found = import_object(path)
     if not isinstance(found, type):
-        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        module_name, class_name = split_target(path)
+        classes = [name for name, value in vars(import_module(module_name)).items() if isinstance(value, type)]
         got = "no such name" if found is None else with_article(type(found).__name__)
         raise AttributeMissing(
             f"wanted class {class_name} in module {module_name}, got {got}{did_you_mean(class_name, classes)}", where=path
         )
+    return found
+
+
+def import_object(path: str) -> Any:
+    """What `package.module:NAME` names, or None if the module has no such name.
+
+    Raises:
+        MalformedTarget, ModuleMissing, LibraryMissing, ImportBroke: see `import_class`.
+    """
+    module_name, name = split_target(path)
+    found: Any = import_module(module_name)
+    for part in name.split("."):
+        found = getattr(found, part, None)
     return found
 
 

@@ -21,7 +21,7 @@ from .errors import Failure, PluginError
 from .fitting import accepts
 from .hooks import Hooks, Implementation
 from .hookspecs import HOOK_API_VERSION, OBSERVE_PROJECT, REGISTER_PROJECT, RegisterHooks
-from .importing import import_class, import_module, split_target
+from .importing import import_class, import_module, import_object, split_target
 from .observers import Observers
 from .wording import did_you_mean
 
@@ -176,10 +176,21 @@ class Plugins:
             UnknownName: with what it may have meant.
             ModuleMissing, LibraryMissing, ImportBroke, AttributeMissing: it cannot be imported.
         """
+        return import_class(self._registered(role, name).target)
+
+    def load(self, role: str, name: str) -> Any:
+        """Whatever object a short name stands for in a role; imported now, None if its module does not have it.
+
+        Raises:
+            UnknownName, ModuleMissing, LibraryMissing, ImportBroke: see `find`.
+        """
+        return import_object(self._registered(role, name).target)
+
+    def _registered(self, role: str, name: str) -> Registration:
         entry = self._classes.get((role, name))
         if entry is None:
             raise UnknownName(f"no plugin has registered {name!r} among the {role}{did_you_mean(name, self.names(role))}")
-        return import_class(entry.target)
+        return entry
 
     def resolve(self, name: str, want: Any = object) -> type:
         """The class that a short name, or a foreign one that an alias tells of, stands for in a component spec.

@@ -1,4 +1,4 @@
-"""Registration of what the kits bring: admin commands, by the word that is typed."""
+"""Registration of what the kits bring: admin commands, by the word that is typed, in the order of help."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ hook_api = 1
 @register
 def sundog_commands(add: AddClass) -> None:
     """Admin commands."""
-    add("check_status", "sundog.kits.protocol.requests:CheckStatus")
-    add("submit_job", "sundog.kits.protocol.requests:SubmitJob")
-    add("list_jobs", "sundog.kits.protocol.requests:ListJobs")
-    add("get_job_report", "sundog.kits.protocol.requests:GetJobReport")
-    add("watch_job", "sundog.kits.protocol.requests:WatchJob")
-    add("read_log", "sundog.kits.protocol.requests:ReadLog")
-    add("abort_job", "sundog.kits.protocol.requests:AbortJob")
-    add("delete_job", "sundog.kits.protocol.requests:DeleteJob")
-    add("clone_job", "sundog.kits.protocol.requests:CloneJob")
-    add("list_sessions", "sundog.kits.protocol.requests:ListSessions")
-    add("download_job", "sundog.kits.protocol.requests:DownloadJob")
-    add("download_done", "sundog.kits.protocol.requests:DownloadDone")
-    add("pwd", "sundog.kits.protocol.requests:Pwd")
-    add("ls", "sundog.kits.protocol.requests:Ls")
-    add("cat", "sundog.kits.protocol.requests:Cat")
-    add("head", "sundog.kits.protocol.requests:Head")
-    add("tail", "sundog.kits.protocol.requests:Tail")
-    add("grep", "sundog.kits.protocol.requests:Grep")
+    add("check_status", "sundog.kits.commands.status:CHECK_STATUS")
+    add("list_sessions", "sundog.kits.commands.status:LIST_SESSIONS")
+    add("submit_job", "sundog.kits.commands.jobs:SUBMIT_JOB")
+    add("list_jobs", "sundog.kits.commands.jobs:LIST_JOBS")
+    add("get_job_report", "sundog.kits.commands.jobs:GET_JOB_REPORT")
+    add("monitor_job", "sundog.kits.commands.jobs:MONITOR_JOB")
+    add("logs", "sundog.kits.commands.logs:LOGS")
+    add("abort_job", "sundog.kits.commands.jobs:ABORT_JOB")
+    add("delete_job", "sundog.kits.commands.jobs:DELETE_JOB")
+    add("clone_job", "sundog.kits.commands.jobs:CLONE_JOB")
+    add("download_job", "sundog.kits.commands.jobs:DOWNLOAD_JOB")
+    add("download_done", "sundog.kits.commands.jobs:DOWNLOAD_DONE")
+    add("pwd", "sundog.kits.commands.files:PWD")
+    add("ls", "sundog.kits.commands.files:LS")
+    add("cat", "sundog.kits.commands.files:CAT")
+    add("head", "sundog.kits.commands.files:HEAD")
+    add("tail", "sundog.kits.commands.files:TAIL")
+    add("grep", "sundog.kits.commands.files:GREP")

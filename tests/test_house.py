@@ -91,8 +91,8 @@ def test_every_file_opens_with_the_question_it_answers() -> None:
 # --- who imports whom ---
 
 KNOW_EACH_OTHER = {
-    *(f"kits/server/{name}.py" for name in ("server", "commands", "deliveries", "files", "logs", "site_events", "status")),
-    *(f"kits/site/{name}.py" for name in ("site", "answers", "server_events")),
+    *(f"kits/server/{name}.py" for name in ("server", "site_events")),
+    *(f"kits/site/{name}.py" for name in ("site", "server_events")),
 }
 """A daemon, and those who answer for it: they name its class for type checkers."""
 

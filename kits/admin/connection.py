@@ -1,4 +1,4 @@
-"""How does an admin ask the server something and get the answer, also when the connection breaks in between?
+"""AdminConnection: commands to the server and their answers, also when the connection breaks in between.
 
 Each question has an id. What is not answered when a connection is lost is sent again over the next one, under the same
 id; every command may be sent twice (see `protocol.requests`).
@@ -11,7 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 
@@ -21,12 +21,11 @@ from ...kernel.transport import Connection, Security
 from ...transports.endpoints import connect
 from ...transports.link import Dialer, DialerHandler, Identity, Intake, Link, Timers, Writer
 from ...transports.link.refusals import Refused
-from ..protocol.messages import Command, PeerMessage, Reply, Withdraw, refuse_unless_said
-from ..protocol.requests import Request
+from ..commands.declaration import Asked, Command, Said
+from ..protocol import messages
+from ..protocol.messages import PeerMessage, Reply, Withdraw, refuse_unless_said
 from ..supervisor.tasks import Tasks
 from ..workspace.kit import AdminKit
-
-Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
 class NotSent(AdminError):
@@ -88,7 +87,7 @@ class AnswerUnreadable(AdminError):
 class _Question:
     """A command that waits for its answer."""
 
-    command: Command
+    command: messages.Command
     body: bytes
     answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     is_sent: bool = False
@@ -162,12 +161,12 @@ class AdminConnection(DialerHandler):
 
     # --- questions ----------------------------------------------------------------------------------------------
 
-    async def ask(self, request: Request, answer: type[Answer], seconds: float | None = None) -> Answer:
+    async def ask(self, command: Command[Asked, Said], request: Asked, seconds: float | None = None) -> Said:
         """Send a command and wait for its answer.
 
         Args:
-            request: the command and its arguments.
-            answer: the type of its answer.
+            command: the command.
+            request: its arguments.
             seconds: how long to wait; None: as long as the server is not away.
 
         Raises:
@@ -176,24 +175,24 @@ class AdminConnection(DialerHandler):
             RemoteError: the server refuses, with its code.
             AnswerUnreadable: it speaks another version.
         """
-        question = _Question(Command(secrets.token_hex(8), request.command), msgspec.json.encode(request))
+        question = _Question(messages.Command(secrets.token_hex(8), command.name), msgspec.msgpack.encode(request))
         self._questions[question.command.request] = question
         try:
             async with self.patience(seconds):
                 self._send(question)
-                return msgspec.json.decode(await question.answer, type=answer)
+                return msgspec.msgpack.decode(await question.answer, type=command.answer_to(request))
         except TimeoutError:
             raise self._unknown(question.command.name) if question.is_sent else self._not_sent(question.command.name) from None
-        except msgspec.DecodeError as exc:
-            raise AnswerUnreadable(str(exc), where=request.command) from exc
+        except (msgspec.DecodeError, ValueError) as exc:  # ValueError: text that is not UTF-8
+            raise AnswerUnreadable(str(exc), where=command.name) from exc
         finally:
             del self._questions[question.command.request]
             if question.is_sent and (not question.answer.done() or question.answer.cancelled()):
                 self.link.send(Withdraw(question.command.request))
 
-    def tell(self, request: Request) -> None:
+    def tell(self, command: Command[Asked, Any], request: Asked) -> None:
         """Send a command whose answer nobody waits for, if there is a connection."""
-        self.link.send(Command(secrets.token_hex(8), request.command), msgspec.json.encode(request))
+        self.link.send(messages.Command(secrets.token_hex(8), command.name), msgspec.msgpack.encode(request))
 
     @asynccontextmanager
     async def patience(self, seconds: float | None) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""How does a job's folder go to the server, and a result come back?"""
+"""Exchange: a job's folder to the server, and a result back."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ import msgspec
 from ...kernel.errors import AdminError, RemoteError
 from ...kernel.wording import reason_of
 from ...transports.link.transfer import UnknownKey
-from ..protocol.answers import DownloadOffer, Files, SubmittedJob
-from ..protocol.requests import DownloadDone, DownloadJob, SubmitJob
+from ..commands.jobs import DOWNLOAD_DONE, DOWNLOAD_JOB, SUBMIT_JOB, DownloadDone, DownloadedJob, DownloadJob, DownloadOffer, SubmitJob
+from ..protocol.answers import Files
 from ..supervisor.travel import FolderOffers, fetch_folder
 from ..workspace.folders import is_name
 from ..workspace.job_folder import read_job
 from ..workspace.manifest import NO_LIMITS, Manifest, decode_manifest, manifest_of
-from .answers import DownloadedJob
 from .connection import AdminConnection, AnswerUnreadable, OutcomeUnknown
 
 Tell = Callable[[tuple[int, int]], None]
@@ -72,7 +71,7 @@ class Exchange:
         link = self._connection.link
         self._offers.offer(link, offer, manifest, folder)
         try:
-            return (await self._connection.ask(request, SubmittedJob)).job_id
+            return (await self._connection.ask(SUBMIT_JOB, request)).job_id
         finally:
             self._offers.withdraw(link, offer)
 
@@ -95,12 +94,12 @@ class Exchange:
 
     async def _attempt(self, job_id: str, into: Path, tell: Tell) -> DownloadedJob:
         download = secrets.token_hex(8)
-        offer = await self._connection.ask(DownloadJob(job_id=job_id, download=download), DownloadOffer)
+        offer = await self._connection.ask(DOWNLOAD_JOB, DownloadJob(job_id=job_id, download=download))
         try:
             async with self._turns.setdefault(str(into / offer.job_id), asyncio.Lock()):
                 return await self._fetch(offer, into, tell)
         finally:
-            self._connection.tell(DownloadDone(download=download))
+            self._connection.tell(DOWNLOAD_DONE, DownloadDone(download=download))
 
     async def _fetch(self, offer: DownloadOffer, into: Path, tell: Tell) -> DownloadedJob:
         if not is_name(offer.job_id):

@@ -1,25 +1,61 @@
-"""How does a Python program administer a federation? One method a command, called from any thread."""
+"""Session: the administration of a federation from Python, one method a command, called from any thread."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+import time
+import warnings
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar, overload
+from types import TracebackType
+from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, cast, overload
 
 import msgspec
 
 from ...kernel.errors import AdminError, SundogError
-from ..protocol.answers import AbortedJob, ClonedJob, DeletedJob, JobList, JobReport, Problem, ServerStatus, SessionList, SitesStatus
-from ..protocol.requests import AbortJob, CheckStatus, CloneJob, DeleteJob, GetJobReport, ListJobs, ListSessions, Seen, WatchJob
-from .answers import DownloadedJob, Waited
-from .connection import NotAdmitted, NotSent, OutcomeUnknown
-from .session_base import Deadline
-from .session_files import SessionFiles
+from ...transports.link import Timers
+from ..commands.declaration import Asked, Command, Said
+from ..commands.files import CAT, GREP, HEAD, LS, PWD, TAIL
+from ..commands.jobs import (
+    ABORT_JOB,
+    CLONE_JOB,
+    DELETE_JOB,
+    GET_JOB_REPORT,
+    LIST_JOBS,
+    MONITOR_JOB,
+    AbortedJob,
+    AbortJob,
+    ClonedJob,
+    CloneJob,
+    DeletedJob,
+    DeleteJob,
+    DownloadedJob,
+    GetJobReport,
+    JobList,
+    ListJobs,
+    MonitorJob,
+    Seen,
+)
+from ..commands.logs import LOGS
+from ..commands.status import CHECK_STATUS, LIST_SESSIONS, CheckStatus, ListSessions, ServerStatus, SitesStatus
+from ..protocol.answers import JobReport, Problem, SessionList
+from ..protocol.file_answers import FileList, FileText, WorkingFolder
+from ..protocol.requests import Cat, Grep, Head, Ls, Pwd, ReadLog, Tail
+from ..workspace.kit import AdminKit, read_kit
+from ..workspace.log import keep_quiet
+from .connection import AdminConnection, NotAdmitted, NotSent, OutcomeUnknown, SessionClosed
+from .exchange import Exchange
+from .loop_thread import LoopThread
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Status = TypeVar("Status", ServerStatus, SitesStatus)
 Progress = Callable[[int, int], object]
 """Told bytes that are here, and bytes in all."""
+USUAL: Final = -1.0
+"""The timeout of the session."""
 
 
 class NotFinished(AdminError):
@@ -44,6 +80,16 @@ class NotReached(AdminError):
     code = "SD-6017"
 
 
+class Waited(msgspec.Struct, frozen=True):
+    """What came of waiting for a status."""
+
+    is_reached: bool
+    status: ServerStatus | SitesStatus | None = None
+    """The last one that was seen; None if there was none."""
+    problem: Problem | None = None
+    """Why the wait ended without it."""
+
+
 def is_stopped(status: ServerStatus) -> bool:
     """Whether no job runs at the server."""
     return status.engine_status == "stopped"
@@ -54,7 +100,7 @@ def have_no_jobs(status: SitesStatus) -> bool:
     return all(row.status == "No Jobs" for row in status.clients)
 
 
-class Session(SessionFiles):
+class Session:
     """An admin's session with the server that its kit names; `with Session("poc/admin") as session:`.
 
     It connects by itself, and again when the connection is lost; a command waits for that. Every method may raise
@@ -71,6 +117,56 @@ class Session(SessionFiles):
         NoKit, KitRefused: the folder is no admin's kit, or its file has mistakes.
     """
 
+    def __init__(self, kit: str | Path, *, timeout: float = 30.0, thread: LoopThread | None = None, timers: Timers | None = None) -> None:
+        keep_quiet()
+        self.folder = Path(kit).expanduser().absolute()
+        self.kit, self.notes = read_kit(self.folder, AdminKit)
+        self._timeout = timeout
+        self._is_closed = False
+        self._has_own_thread = thread is None
+        self._thread = thread or LoopThread()
+        self._connection = AdminConnection(self.kit, away_seconds=timeout, timers=timers)
+        self._thread.call(self._connection.start())
+        self._exchange = Exchange(self._connection)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "up" if self._connection.link.is_up else "down"
+        return f"<Session of {self.kit.name} at {', '.join(self.kit.endpoints)}: {state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_closed", True):
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+
+    @property
+    def connection(self) -> AdminConnection:
+        """What carries the commands: whether it is up, and the token of this session."""
+        return self._connection
+
+    def close(self) -> None:
+        """Say goodbye to the server; commands that still wait raise SessionClosed. Twice is fine."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._thread.call(self._connection.close())
+        if self._has_own_thread:
+            self._thread.close()
+
+    def call(self, command: Command[Asked, Said], request: Asked, *, timeout: float | None = USUAL) -> Said:
+        """Give any command, a plugin's too; the methods below do it for those that are built in.
+
+        Args:
+            command: its declaration.
+            request: its arguments.
+            timeout: seconds; None: as long as the server is there; default: that of the session.
+        """
+        return self._call(self._connection.ask, command, request, self._timeout if timeout == USUAL else timeout)
+
     # --- status -------------------------------------------------------------------------------------------------
 
     @overload
@@ -80,10 +176,7 @@ class Session(SessionFiles):
 
     def check_status(self, target: Literal["server", "client"] = "server", sites: Sequence[str] = ()) -> ServerStatus | SitesStatus:
         """How the server is, or how sites are: those named, else all that were ever connected since the server started."""
-        request = CheckStatus(target=target, sites=list(sites))
-        if target == "server":
-            return self._ask(request, ServerStatus, self._timeout)
-        return self._ask(request, SitesStatus, self._timeout)
+        return self.call(CHECK_STATUS, CheckStatus(target=target, sites=list(sites)))
 
     def wait_until_server_status(self, timeout: float | None = None, callback: Callable[[ServerStatus], bool] = is_stopped) -> Waited:
         """Wait until the callback says True of the server's status; by default, until no job runs.
@@ -95,17 +188,17 @@ class Session(SessionFiles):
         Returns:
             What was reached; a timeout, or a lost server, is told in it and raises nothing.
         """
-        return self._wait(CheckStatus(target="server"), ServerStatus, callback, timeout)
+        return self._wait(CheckStatus(target="server"), callback, timeout)
 
     def wait_until_client_status(
         self, timeout: float | None = None, callback: Callable[[SitesStatus], bool] = have_no_jobs, sites: Sequence[str] = ()
     ) -> Waited:
         """The same for the status of sites; by default, until all answer and none has a job."""
-        return self._wait(CheckStatus(target="client", sites=list(sites)), SitesStatus, callback, timeout)
+        return self._wait(CheckStatus(target="client", sites=list(sites)), callback, timeout)
 
     def list_sessions(self) -> SessionList:
         """Which admins are connected to the server, this session among them, the oldest first."""
-        return self._ask(ListSessions(), SessionList, self._timeout)
+        return self.call(LIST_SESSIONS, ListSessions())
 
     # --- jobs ---------------------------------------------------------------------------------------------------
 
@@ -133,7 +226,7 @@ class Session(SessionFiles):
             RemoteError: SD-4032 if there is no such job, SD-6005 if the request id made a job of other files.
         """
         request = CloneJob(job_id=job_id, request=request_id or secrets.token_hex(8))
-        return self._ask(request, ClonedJob, None)
+        return self.call(CLONE_JOB, request, timeout=None)
 
     def delete_job(self, job_id: str) -> DeletedJob:
         """Remove a job that has ended, and its result, from the server. What sites keep of it stays there.
@@ -141,15 +234,15 @@ class Session(SessionFiles):
         Raises:
             RemoteError: SD-6002 if it has not ended; SD-4032 if there is no such job.
         """
-        return self._ask(DeleteJob(job_id=job_id), DeletedJob, self._timeout)
+        return self.call(DELETE_JOB, DeleteJob(job_id=job_id))
 
     def list_jobs(self, name_prefix: str = "", id_prefix: str = "", *, detailed: bool = False) -> JobList:
         """The jobs whose name and id begin so, the newest first."""
-        return self._ask(ListJobs(name_prefix=name_prefix, id_prefix=id_prefix, detailed=detailed), JobList, self._timeout)
+        return self.call(LIST_JOBS, ListJobs(name_prefix=name_prefix, id_prefix=id_prefix, detailed=detailed))
 
     def job_report(self, job_id: str) -> JobReport:
         """What came out of a job, or how far it is. Here and below the beginning of an id will do."""
-        return self._ask(GetJobReport(job_id=job_id), JobReport, self._timeout)
+        return self.call(GET_JOB_REPORT, GetJobReport(job_id=job_id))
 
     get_job_report = job_report
 
@@ -159,7 +252,7 @@ class Session(SessionFiles):
         Raises:
             RemoteError: SD-6006 if it came to another end before.
         """
-        return self._ask(AbortJob(job_id=job_id), AbortedJob, self._timeout)
+        return self.call(ABORT_JOB, AbortJob(job_id=job_id))
 
     def download_job(
         self, job_id: str, destination: str | Path | None = None, *, progress: Progress | None = None, timeout: float | None = None
@@ -214,7 +307,7 @@ class Session(SessionFiles):
         deadline, report = Deadline(timeout), None
         while report is None or not report.is_end:
             try:
-                news = self._ask(_news_of(job_id, report), JobReport, deadline.left)
+                news = self.call(MONITOR_JOB, _news_of(job_id, report), timeout=deadline.left)
                 report = news if report is None else msgspec.structs.replace(news, rounds=[*report.rounds, *news.rounds])
             except (NotSent, OutcomeUnknown) as exc:
                 if deadline.is_over:
@@ -225,26 +318,131 @@ class Session(SessionFiles):
                 continue  # the server is away; it will know the job when it is back
             yield report
 
+    # --- files --------------------------------------------------------------------------------------------------
+    # `target` is "server" or the name of a site. Its workspace is the root, without startup/ and state/; paths are
+    # relative to it. The target decides itself whether it answers. Each method may raise RemoteError with SD-5002 (the
+    # path leads out, over a link, or to a secret), SD-6003 (the site does not answer), SD-6007 (the target does not
+    # allow it) or SD-6008 (there is no such file).
+
+    def pwd(self, target: str) -> WorkingFolder:
+        """Where the workspace of a participant lies, at its machine."""
+        return self.call(PWD, Pwd(target=target))
+
+    def ls(self, target: str, path: str = "", *, hidden: bool = False, detailed: bool = False, recursive: bool = False) -> FileList:
+        """The names in a folder, at most 5000.
+
+        Args:
+            target: whose folder.
+            path: which; default: the workspace.
+            hidden: also names that begin with a dot.
+            detailed: with size in bytes, mode and time of the last change.
+            recursive: also what is in the folders below.
+        """
+        request = Ls(target=target, path=path, hidden=hidden, detailed=detailed, recursive=recursive)
+        return self.call(LS, request)
+
+    def cat(self, target: str, file: str, *, numbered: bool = False) -> FileText:
+        """A file, up to its first 256 KiB; `numbered`: with a number before each line."""
+        return self.call(CAT, Cat(target=target, file=file, numbered=numbered))
+
+    def head(self, target: str, file: str, *, lines: int = 10, size: int | None = None) -> FileText:
+        """The first lines of a file; or, with `size`, its first bytes."""
+        return self.call(HEAD, Head(target=target, file=file, lines=lines, size=size))
+
+    def tail(self, target: str, file: str, *, lines: int = 10, size: int | None = None) -> FileText:
+        """The last lines of a file; or, with `size`, its last bytes."""
+        return self.call(TAIL, Tail(target=target, file=file, lines=lines, size=size))
+
+    def grep(self, target: str, pattern: str, file: str, *, ignore_case: bool = False, numbered: bool = False) -> FileText:
+        """The lines of a file that hold a plain text, in its first 64 MiB.
+
+        Args:
+            target: whose file.
+            pattern: the text, at most 1000 characters; no expression.
+            file: which.
+            ignore_case: capitals do not matter.
+            numbered: with `<number>:` before each line.
+        """
+        request = Grep(target=target, pattern=pattern, file=file, ignore_case=ignore_case, numbered=numbered)
+        return self.call(GREP, request)
+
+    def logs(self, job_id: str, site: str = "", *, follow: bool = False) -> Iterator[str]:
+        """The log of a run, in pieces of at most 256 KiB as they come, which may end within a line.
+
+        Args:
+            job_id: the job; the beginning of its id will do.
+            site: at which site; "" or "server": at the server.
+            follow: go on until the run is over, also while the server is away; else end where the log ends now.
+
+        Raises:
+            RemoteError: SD-6009 if the site has no part in the job.
+        """
+        offset, size = 0, None
+        while True:
+            try:
+                request = ReadLog(job_id=job_id, site=site, offset=offset, follow=follow)
+                piece = self.call(LOGS, request, timeout=None if follow else self._timeout)
+            except (NotSent, OutcomeUnknown) as exc:
+                if not follow or size is None or isinstance(exc, NotAdmitted):
+                    raise
+                continue  # the server is away, and goes on with the log when it is back
+            job_id, offset, size = piece.job_id, piece.offset, piece.size_bytes if size is None else size
+            if piece.text:
+                yield piece.text
+            if piece.is_end or (not follow and (offset >= size or not piece.text)):
+                return
+
     # --- pieces -------------------------------------------------------------------------------------------------
 
-    def _wait(self, request: CheckStatus, answer: type[Status], holds: Callable[[Status], bool], timeout: float | None) -> Waited:
+    def _wait(self, request: CheckStatus, holds: Callable[[Status], bool], timeout: float | None) -> Waited:
         deadline = Deadline(timeout)
         status: Status | None = None
         while True:
             after = status.revision if status is not None else None
             try:
-                status = self._ask(msgspec.structs.replace(request, after=after), answer, deadline.left)
+                said = self.call(CHECK_STATUS, msgspec.structs.replace(request, after=after), timeout=deadline.left)
             except SundogError as exc:
                 if deadline.is_over:
                     return Waited(is_reached=False, status=status, problem=Problem.of(NotReached(f"not within {timeout:g} s")))
                 if timeout is None or isinstance(exc, NotAdmitted) or not isinstance(exc, (NotSent, OutcomeUnknown)):
                     return Waited(is_reached=False, status=status, problem=Problem.of(exc))
                 continue  # the server is away, and there is time
+            status = cast("Status", said)  # by what the request wants
             if holds(status):
                 return Waited(is_reached=True, status=status)
 
+    def _call(self, act: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._open():
+            return self._thread.call(act(*args, **kwargs))
 
-def _news_of(job_id: str, report: JobReport | None) -> WatchJob:
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        if self._is_closed:
+            raise SessionClosed("the session is closed")
+        try:
+            yield
+        except CancelledError:
+            raise SessionClosed("the session was closed before the answer came") from None
+
+
+class Deadline:
+    """A moment some seconds from now, or never."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._at = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until then, 0 if it has passed; None: never."""
+        return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has passed."""
+        return self.left == 0.0
+
+
+def _news_of(job_id: str, report: JobReport | None) -> MonitorJob:
     if report is None:
-        return WatchJob(job_id=job_id)
-    return WatchJob(job_id=report.job_id, seen=Seen(report.status, len(report.rounds), report.waits_for))
+        return MonitorJob(job_id=job_id)
+    return MonitorJob(job_id=report.job_id, seen=Seen(report.status, len(report.rounds), report.waits_for))

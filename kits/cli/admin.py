@@ -8,14 +8,15 @@ import click
 
 
 class AdminHelp(click.Command):
-    """Its help lists the commands from their table."""
+    """Its help lists the commands from their declarations."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List what can be said after -c."""
-        from ..admin.commands import COMMANDS
+        from ..admin.command import usage
+        from ..admin.commands import typed_commands
 
         with formatter.section("Commands for -c"):
-            formatter.write_dl([(command.usage, command.summary) for command in COMMANDS.values()])
+            formatter.write_dl([(usage(command), command.summary) for command in typed_commands().values()])
 
 
 @click.command(cls=AdminHelp)

@@ -57,7 +57,7 @@ def command(*, transport: Transport, sites: int, seed: int, folder: Path, as_jso
     from ..supervisor.interrupts import Interrupts
     from ..workspace.log import start_command_logging
     from .failures import print_json
-    from .outcome import Rounds, exit_status, live
+    from .outcome import Rounds, live
 
     _refuse_incomplete()
     start_command_logging()
@@ -74,7 +74,7 @@ def command(*, transport: Transport, sites: int, seed: int, folder: Path, as_jso
                     report = _train(session, job, Rounds(out))
     if as_json:
         print_json(report)
-    return exit_status(report)
+    return report.exit_status
 
 
 def _refuse_incomplete() -> None:

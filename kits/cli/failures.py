@@ -11,8 +11,7 @@ import msgspec
 
 from ...kernel.errors import CommandLineError, Failure, SundogError, paragraph
 from ...kernel.wording import printable
-from ..admin.answers import CommandFailed
-from ..protocol.answers import Problem
+from ..protocol.answers import CommandFailed, Problem
 
 DEBUG_VARIABLE = "SUNDOG_DEBUG"
 """Environment variable: anything but nothing has tracebacks printed."""

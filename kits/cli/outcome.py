@@ -10,24 +10,9 @@ from typing import TextIO
 import click
 
 from ...kernel.wording import printable
-from ..admin.progress import Progress, ending, numbers
+from ..commands.progress import Progress, ending, numbers
 from ..protocol.answers import JobReport
-from ..protocol.records import Status
-from .failures import FAILED, words
-
-EXIT_STATUS = {
-    str(Status.COMPLETED): 0,
-    str(Status.DEGRADED): 3,
-    str(Status.ABORTED): 4,
-    str(Status.EXECUTION_EXCEPTION): 5,
-    str(Status.CANNOT_SCHEDULE): 6,
-}
-"""End state of a job → the exit status of what ran it (DESIGN §8)."""
-
-
-def exit_status(report: JobReport) -> int:
-    """The exit status that tells how a job ended."""
-    return EXIT_STATUS.get(report.status, FAILED)
+from .failures import words
 
 
 class Rounds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -54,12 +54,13 @@ def _files() -> dict[str, Callable[[], dict[str, Any]]]:
     return {name: partial(msgspec.json.schema, kind) for name, kind in kinds.items()}
 
 
-def _answers() -> dict[str, Callable[[], dict[str, Any]]]:
-    from ..admin.commands import COMMANDS
+def _answers() -> Mapping[str, Callable[[], dict[str, Any]]]:
+    from ..admin.command import schema
+    from ..admin.commands import typed_commands
     from ..protocol.answers import JobReport
 
     reports = dict.fromkeys(("simulate", "demo"), partial(msgspec.json.schema, JobReport))
-    return {name: command.schema for name, command in COMMANDS.items()} | reports
+    return {name: partial(schema, command) for name, command in typed_commands().items()} | reports
 
 
 def _components() -> dict[str, Callable[[], dict[str, Any]]]:

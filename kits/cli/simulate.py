@@ -33,7 +33,7 @@ def command(job: Path, *, sites: int, folder: Path, seed: int | None, as_json: b
     from ..workspace.log import start_command_logging
     from ..workspace.posix import thread_environment
     from .failures import print_json
-    from .outcome import Rounds, exit_status, live
+    from .outcome import Rounds, live
 
     start_command_logging()
     meta = read_job(job).meta
@@ -45,4 +45,4 @@ def command(job: Path, *, sites: int, folder: Path, seed: int | None, as_json: b
     rounds.end(report, folder / "server" / "runs" / report.job_id)
     if as_json:
         print_json(report)
-    return exit_status(report)
+    return report.exit_status

@@ -1,4 +1,4 @@
-"""What can stand where TAB is pressed? Commands, options, choices, jobs, sites, folders, files."""
+"""Completion: commands, options, choices, jobs, sites, folders and files that can stand where TAB is pressed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from ...kernel.errors import SundogError
-from ..admin.command import AdminCommand
+from ..admin.command import Typed, typed
 from ..admin.session import Session
+from ..commands.declaration import Command
+from ..commands.registry import AnyCommand
 from .local import ALIASES, all_commands
 
 Source = Callable[[str], Iterable[tuple[str, str]]]
@@ -29,7 +31,7 @@ class ConsoleCompleter(Completer):
     """Completes a line of the console. Call it on a thread of its own: it may wait for the server.
 
     Args:
-        sources: name of a parameter in the table → what can stand there, where the table itself does not say it.
+        sources: what a parameter's declaration says that TAB finds (jobs, sites, …) → what there is.
     """
 
     def __init__(self, sources: Mapping[str, Source]) -> None:
@@ -51,42 +53,41 @@ class ConsoleCompleter(Completer):
         if words[-1] in (">", ">>"):
             return files(Path())(word)
         command = commands.get(name)
-        if not isinstance(command, AdminCommand):
+        if not isinstance(command, Command):
             return files(Path())(word) if name == "source" else ()
         return self._arguments(command, words[1:], word)
 
-    def _arguments(self, command: AdminCommand, given: list[str], word: str) -> Iterable[tuple[str, str]]:
+    def _arguments(self, command: AnyCommand, given: list[str], word: str) -> Iterable[tuple[str, str]]:
         """What can stand behind the arguments that were given."""
-        options = {name: one for one in command.parameters if isinstance(one, click.Option) for name in one.opts}
-        positional = [one for one in command.parameters if isinstance(one, click.Argument)]
+        options = {name: one for one in typed(command) if isinstance(one.click, click.Option) for name in one.click.opts}
+        positional = [one for one in typed(command) if isinstance(one.click, click.Argument)]
         last = options.get(given[-1]) if given else None
-        if last is not None and not last.is_flag:
+        if last is not None and _takes_value(last):
             return self._values(last, word)
         if word.startswith("-"):
-            return [(name, one.help or "") for name, one in options.items()]
+            return [(name, one.mark.help) for name, one in options.items()]
         at = _count_positional(given, options)
         if at < len(positional):
             return self._values(positional[at], word)
-        return self._values(positional[-1], word) if positional and positional[-1].nargs == -1 else ()
+        return self._values(positional[-1], word) if positional and positional[-1].click.nargs == -1 else ()
 
-    def _values(self, parameter: click.Parameter, word: str) -> Iterable[tuple[str, str]]:
-        if isinstance(parameter.type, click.Choice):
-            return [(str(choice), "") for choice in parameter.type.choices]
-        return self._sources.get(str(parameter.name), _nothing)(word)
+    def _values(self, one: Typed, word: str) -> Iterable[tuple[str, str]]:
+        if isinstance(one.click.type, click.Choice):
+            return [(str(choice), "") for choice in one.click.type.choices]
+        return self._sources.get(one.mark.completes, _nothing)(word)
 
 
 def sources_of(session: Session) -> dict[str, Source]:
-    """Name of a parameter → what can stand there, asked of this session's server or looked up on the disk."""
+    """What there is, asked of this session's server or looked up on the disk."""
     jobs = Remembered(lambda: _jobs(session))
     sites = Remembered(lambda: _sites(session))
     return {
-        "job_id": lambda _: jobs.get(),
-        "id_prefix": lambda _: jobs.get(),
-        "site": lambda _: sites.get(),
+        "jobs": lambda _: jobs.get(),
         "sites": lambda _: sites.get(),
-        "target": lambda _: [("server", ""), *sites.get()],
-        "folder": files(session.folder / session.kit.upload_dir, folders_only=True),
-        "destination": files(Path(), folders_only=True),
+        "targets": lambda _: [("server", ""), *sites.get()],
+        "job_folders": files(session.folder / session.kit.upload_dir, folders_only=True),
+        "folders": files(Path(), folders_only=True),
+        "files": files(Path()),
     }
 
 
@@ -154,13 +155,17 @@ def _sites(session: Session) -> list[tuple[str, str]]:
     return [(row.client, "") for row in session.check_status("server").clients]
 
 
-def _count_positional(given: list[str], options: Mapping[str, click.Option]) -> int:
+def _takes_value(one: Typed) -> bool:
+    return isinstance(one.click, click.Option) and not one.click.is_flag
+
+
+def _count_positional(given: list[str], options: Mapping[str, Typed]) -> int:
     count, is_value = 0, False
     for word in given:
         option = options.get(word)
         if not is_value and not word.startswith("-"):
             count += 1
-        is_value = not is_value and option is not None and not option.is_flag
+        is_value = not is_value and option is not None and _takes_value(option)
     return count
 
 

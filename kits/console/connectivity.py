@@ -11,7 +11,7 @@ from ...kernel.wording import printable
 from ...transports.address import place_of
 from ..admin.connection import News, NotSent, OutcomeUnknown
 from ..admin.session import Session
-from ..protocol.answers import ServerStatus
+from ..commands.status import ServerStatus
 
 Say = Callable[[str], object]
 SILENT_SECONDS = 5.0

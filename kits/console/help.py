@@ -1,4 +1,4 @@
-"""What can be said at the console, and how is each command used? All of it comes from the tables of commands."""
+"""Help: what can be said at the console, and how each command is used, from the declarations."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ from typing import TextIO
 
 import click
 
-from ..admin.command import AdminCommand
-from .table import AnyCommand
+from ..admin import command as command_line
+from ..commands.declaration import Command
+from ..commands.registry import AnyCommand
+from .table import LocalCommand
 
 MOST_COLUMNS = 100
 """Longer lines are hard to read."""
-ARGUMENTS = {
-    "job_id": "The id of a job, or how it begins.",
-    "id_prefix": "How ids begin.",
-    "site": "The name of a site.",
-    "sites": "Names of sites.",
-    "folder": "The folder of a job.",
-}
-"""Name of an argument → what it is, where the table does not say it."""
 
 
-def overview(commands: Iterable[AnyCommand], out: TextIO) -> str:
+def overview(commands: Iterable[AnyCommand | LocalCommand], out: TextIO) -> str:
     """All commands, in groups."""
     listed = list(commands)
     widest = max(len(command.name) for command in listed)
@@ -36,10 +30,10 @@ def overview(commands: Iterable[AnyCommand], out: TextIO) -> str:
     return formatter.getvalue().lstrip("\n")
 
 
-def usage(command: AnyCommand, out: TextIO) -> str:
+def usage(command: AnyCommand | LocalCommand, out: TextIO) -> str:
     """How one command is used, with its arguments and options."""
     formatter = click.HelpFormatter(width=_columns(out))
-    name, _, rest = command.usage.partition(" ")
+    name, _, rest = usage_line(command).partition(" ")
     formatter.write_usage(name, rest)
     rows = list(parameters_of(command))
     with formatter.indentation():
@@ -52,16 +46,21 @@ def usage(command: AnyCommand, out: TextIO) -> str:
     return formatter.getvalue()
 
 
-def parameters_of(command: AnyCommand) -> Iterator[tuple[str, str]]:
+def usage_line(command: AnyCommand | LocalCommand) -> str:
+    """How a command is written."""
+    return command_line.usage(command) if isinstance(command, Command) else command.usage
+
+
+def parameters_of(command: AnyCommand | LocalCommand) -> Iterator[tuple[str, str]]:
     """Each argument and option that can be explained, with the explanation."""
-    for parameter in command.parameters if isinstance(command, AdminCommand) else ():
+    for parameter, mark in command_line.typed(command) if isinstance(command, Command) else ():
         if isinstance(parameter, click.Option):
-            value = "" if parameter.is_flag else f" {parameter.make_metavar(click.Context(click.Command(None)))}"
-            yield f"{', '.join(parameter.opts)}{value}", parameter.help or ""
+            value = "" if parameter.is_flag else f" {parameter.metavar}"
+            yield f"{', '.join(parameter.opts)}{value}", mark.help
         elif isinstance(parameter.type, click.Choice):
-            yield str(parameter.name).upper(), f"One of {', '.join(map(str, parameter.type.choices))}."
-        elif parameter.name in ARGUMENTS:
-            yield str(parameter.metavar or parameter.name).strip("[]."), ARGUMENTS[parameter.name]
+            yield str(parameter.name).upper(), mark.help or f"One of {', '.join(map(str, parameter.type.choices))}."
+        elif mark.help:
+            yield str(parameter.metavar).strip("[]."), mark.help
 
 
 def _columns(out: TextIO) -> int:

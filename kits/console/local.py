@@ -1,4 +1,4 @@
-"""Which commands does the console do itself, without the server?"""
+"""The commands that the console does itself, without the server."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-from ...kernel.wording import did_you_mean, printable
-from ..admin.commands import COMMANDS, SUCCESS, NoSuchCommand
+from ...kernel.wording import printable
+from ..admin.commands import SUCCESS, no_such_command, typed_commands
+from ..commands.registry import AnyCommand
 from . import help as pages
 from .script import Script
-from .table import AnyCommand, Console, LocalCommand
+from .table import Console, LocalCommand
 
 ALIASES = {"?": "help", "exit": "bye", "quit": "bye"}
 """Other names of local commands."""
 
 
-def find_command(name: str) -> AnyCommand:
+def find_command(name: str) -> AnyCommand | LocalCommand:
     """A command by its name or another name of it.
 
     Raises:
@@ -25,13 +26,13 @@ def find_command(name: str) -> AnyCommand:
     known = all_commands()
     name = ALIASES.get(name, name)
     if name not in known:
-        raise NoSuchCommand(f"there is no command {name!r}{did_you_mean(name, known)}", cure="? lists the commands")
+        raise no_such_command(name, known)
     return known[name]
 
 
-def all_commands() -> dict[str, AnyCommand]:
+def all_commands() -> dict[str, AnyCommand | LocalCommand]:
     """Name → command, the server's and the console's own, in the order of help."""
-    return {**COMMANDS, **LOCAL_COMMANDS}
+    return {**typed_commands(), **LOCAL_COMMANDS}
 
 
 def _help(_console: Console, out: TextIO, words: list[str]) -> int:

@@ -12,7 +12,8 @@ import msgspec
 
 from ...kernel.errors import AdminError
 from ..admin.commands import SUCCESS
-from ..admin.text import show, trouble
+from ..admin.text import show
+from ..commands.text import trouble
 from ..protocol.answers import Problem
 from .line import COMMENT
 from .table import Console

@@ -1,4 +1,4 @@
-"""What happens at one line of the console? The command is found and done, and its output goes where the line says."""
+"""Shell: one line of the console at a time, with its output where the line says."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import click
 import msgspec
 
 from ...kernel.errors import AdminError, SundogError
-from ..admin.answers import CommandFailed
 from ..admin.commands import FAILURE, SUCCESS, USAGE, CommandMisused, NoSuchCommand, parse, run_line
 from ..admin.connection import NotSent
 from ..admin.session import Session
-from ..admin.text import show, trouble
-from ..protocol.answers import Problem
+from ..admin.text import show
+from ..commands.text import trouble
+from ..protocol.answers import CommandFailed, Problem
 from .line import Line, read_line
 from .local import find_command
 from .sheet import Sheet, wants_colours
@@ -106,11 +106,10 @@ class Shell:
 
     def _watch(self, line: Line, sheet: TextIO) -> int:
         try:
-            _, given = parse(line.command)
+            command, given = parse(line.command)
         except click.exceptions.Exit:  # --help was printed
             return SUCCESS
-        watch(self.session, given["job_id"], sheet)
-        return SUCCESS
+        return command.exit_status(watch(self.session, given.job_id, sheet))
 
     @contextmanager
     def _output(self, line: Line, out: TextIO) -> Iterator[TextIO]:

@@ -1,4 +1,4 @@
-"""What is a command of the console's own? It looks like one of the table of all admins' commands, and needs no server."""
+"""LocalCommand: a command of the console's own, which stands in the same help as the others and needs no server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from ...kernel.errors import SundogError
-from ..admin.command import AdminCommand
 from ..admin.commands import CommandMisused
 from ..admin.session import Session
 
@@ -54,6 +53,3 @@ class LocalCommand:
             problem = "an argument is missing" if len(words) < least else f"unexpected extra argument ({' '.join(words[most:])})"
             raise CommandMisused(problem, where=self.name, cure=f"Usage: {self.usage}")
         return self.act(console, out, words)
-
-
-AnyCommand = AdminCommand | LocalCommand

@@ -40,7 +40,7 @@ def view(report: JobReport, height: int) -> RenderableType:
     if report.rounds:
         hidden = len(report.rounds) - room
         if hidden > 0:
-            parts.append(Text(f"({hidden} rounds before these)", style="dim"))
+            parts.append(Text(f"({_count(hidden, 'round')} before these)", style="dim"))
         parts.append(_rounds(report.rounds[-room:]))
     parts += [Text(printable(note), no_wrap=True, overflow="ellipsis") for note in notes]
     if not report.is_end:
@@ -51,11 +51,15 @@ def view(report: JobReport, height: int) -> RenderableType:
 def _heading(report: JobReport) -> Iterator[str]:
     state = report.reason or report.waits_for
     yield f"{report.name}  {report.job_id}"
-    yield f"{report.status}{f' ({state})' if state else ''}  {report.seconds:.1f} s  {len(report.rounds)} rounds"
+    yield f"{report.status}{f' ({state})' if state else ''}  {report.seconds:.1f} s  {_count(len(report.rounds), 'round')}"
     if report.sites:
         yield f"Sites: {', '.join(report.sites)}"
     if report.metrics:
         yield f"Metrics: {_numbers(report.metrics)}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _rounds(rounds: list[RoundReport]) -> Table:

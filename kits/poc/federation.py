@@ -10,7 +10,7 @@ from typing import Self
 
 from ...kernel.errors import CommandLineError
 from ..admin.session import Session
-from ..protocol.answers import ServerStatus
+from ..commands.status import ServerStatus
 from ..supervisor.interrupts import Interrupts
 from ..supervisor.stopping import stop_participant
 from ..workspace.folders import Workspace

@@ -1,12 +1,13 @@
-"""What does the server answer to an admin? One type an answer; they are the published JSON form of each command.
+"""Documents that several parts make and show: problems, sessions, the check of a job, the job report.
 
-Times are seconds since 1970, durations seconds. Fields are only added, at the end and with defaults.
+They are published JSON forms; those of single commands are beside their declarations, in `kits.commands`. Times are
+seconds since 1970, durations seconds. Fields are only added, at the end and with defaults.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Final, Self
 
 import msgspec
 
@@ -16,6 +17,16 @@ Numbers = Mapping[str, float | None]
 """Name → value. JSON has no word for NaN and the infinities: there they are null."""
 Files = list[tuple[str, int, str, bool]]
 """The files of a folder as its manifest has them: path, size in bytes, sha256, whether it is executable."""
+
+
+EXIT_STATUS: Final = {
+    "FINISHED:COMPLETED": 0,
+    "FINISHED:DEGRADED": 3,
+    "FINISHED:ABORTED": 4,
+    "FINISHED:EXECUTION_EXCEPTION": 5,
+    "FINISHED:CANNOT_SCHEDULE": 6,
+}
+"""End state of a job → exit status."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -42,74 +53,13 @@ class Problem(msgspec.Struct, frozen=True):
         return cls(**msgspec.structs.asdict(error))
 
 
-# --- status -------------------------------------------------------------------------------------------------------
+class CommandFailed(msgspec.Struct, frozen=True):
+    """What `--json` prints instead of an answer when a command fails."""
+
+    error: Problem
 
 
-class AppRow(msgspec.Struct, frozen=True):
-    """A job that runs at the server."""
-
-    job_id: str
-    app_name: str
-
-
-class ClientRow(msgspec.Struct, frozen=True):
-    """A site that is connected."""
-
-    client: str
-    token: str
-    """The instance of its program: new each time it starts."""
-    last_connect_time: float
-    """When it was last heard."""
-
-
-class ServerStatus(msgspec.Struct, frozen=True):
-    """`check_status server`."""
-
-    engine_status: str
-    """started while a job runs, else stopped."""
-    jobs: list[AppRow]
-    registered_clients: int
-    clients: list[ClientRow]
-    revision: int
-    """Rises whenever something moves at the server."""
-    fl_port: int = 0
-    """Where sites dial in; 0 if that is no port."""
-    service_session_id: str = ""
-    """SSID: which server's reign this is."""
-
-
-class SiteRow(msgspec.Struct, frozen=True):
-    """One job at a site; or a word on the site when it has none, or does not answer."""
-
-    client: str
-    app_name: str
-    job_id: str
-    status: str
-    """working, waiting, "No Jobs" or "No Reply"."""
-    reason: str = ""
-    """Why there is no reply."""
-
-
-class RunRow(msgspec.Struct, frozen=True):
-    """One run at a site, as it says itself."""
-
-    job_id: str
-    status: str
-    """working or waiting."""
-
-
-class SiteRuns(msgspec.Struct, frozen=True):
-    """What a site answers to `check_status`."""
-
-    runs: list[RunRow]
-
-
-class SitesStatus(msgspec.Struct, frozen=True):
-    """`check_status client`."""
-
-    clients: list[SiteRow]
-    revision: int
-    """Rises whenever something moves at the server."""
+# --- admins -------------------------------------------------------------------------------------------------------
 
 
 class SessionRow(msgspec.Struct, frozen=True):
@@ -129,94 +79,6 @@ class SessionList(msgspec.Struct, frozen=True):
     """`list_sessions`: the oldest first."""
 
     sessions: list[SessionRow]
-
-
-# --- jobs ---------------------------------------------------------------------------------------------------------
-
-
-class SubmittedJob(msgspec.Struct, frozen=True):
-    """`submit_job`."""
-
-    job_id: str
-
-
-class JobChange(msgspec.Struct, frozen=True):
-    """A state that a job came to."""
-
-    status: str
-    time_seconds: float
-    reason: str
-
-
-class JobDetail(msgspec.Struct, frozen=True):
-    """What `list_jobs -d` tells besides."""
-
-    meta: dict[str, Any]
-    """meta.json, as it was submitted."""
-    content_sha256: str
-    """The hash of the job's manifest."""
-    history: list[JobChange]
-    submitter: str
-    sites: list[str]
-    """Those it was sent to; empty while it waits."""
-    failure: Problem | None = None
-    """The first cause, when the job failed."""
-
-
-class JobRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A job in a list."""
-
-    job_id: str
-    name: str
-    status: str
-    submit_time: float
-    duration_seconds: float
-    """How long it has run."""
-    reason: str
-    """What it waits for, or why it ended as it did."""
-    detail: JobDetail | None = None
-    """Only if asked for."""
-
-
-class JobList(msgspec.Struct, frozen=True):
-    """`list_jobs`: the newest first."""
-
-    jobs: list[JobRow]
-
-
-class AbortedJob(msgspec.Struct, frozen=True):
-    """`abort_job`."""
-
-    job_id: str
-    status: str
-    """FINISHED:ABORTED, unless the job came to another end first."""
-
-
-class DeletedJob(msgspec.Struct, frozen=True):
-    """`delete_job`."""
-
-    job_id: str
-
-
-class ClonedJob(msgspec.Struct, frozen=True):
-    """`clone_job`."""
-
-    job_id: str
-    cloned_from: str
-
-
-class DownloadOffer(msgspec.Struct, frozen=True):
-    """What `download_job` may fetch."""
-
-    job_id: str
-    job: Files
-    """The job as it was submitted."""
-    workspace: Files
-    """What the run wrote at the server."""
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    """It is done, and there is nothing to say."""
 
 
 # --- the check of a job -------------------------------------------------------------------------------------------
@@ -298,3 +160,8 @@ class JobReport(msgspec.Struct, frozen=True):
     def is_end(self) -> bool:
         """Whether the job has come to its end."""
         return self.status.startswith("FINISHED:")
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status that tells how the job ended, of the command that ran or watched it."""
+        return EXIT_STATUS.get(self.status, 1)

@@ -180,21 +180,21 @@ class Grew(Message, tag=50):
 
 
 class Command(Message, tag=60):
-    """A command of an admin. Body: a JSON object of arguments."""
+    """A command of an admin. Body: a msgpack map of arguments."""
 
     request: str
     name: str
 
 
 class Reply(Message, tag=61):
-    """The answer. Body: a JSON document."""
+    """The answer. Body: a msgpack map."""
 
     request: str
     failure: Failure | None = None
 
 
 class Ask(Message, tag=62):
-    """A command that the server asks of a site. Body: a JSON object of arguments."""
+    """A command that the server asks of a site. Body: a msgpack map of arguments."""
 
     request: str
     name: str
@@ -205,7 +205,7 @@ class Ask(Message, tag=62):
 
 
 class Answer(Message, tag=63):
-    """A site's answer. Body: a JSON document."""
+    """A site's answer. Body: a msgpack map."""
 
     request: str
     failure: Failure | None = None

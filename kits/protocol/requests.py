@@ -1,98 +1,54 @@
-"""What may an admin ask of the server? One type a command: its fields are the arguments, checked when they arrive.
+"""Requests: the arguments of admin commands, one type each; here those that the workspace and the logs of a participant answer.
 
-On the link they travel as the JSON body of `Command`, whose name says which type it is. All of them may be sent twice
+On a link they travel as a msgpack map, checked against the type by who receives it. All of them may be sent twice
 (after a lost connection) and then mean the same: what must not happen twice carries an id that the asker made.
+The declarations of the commands, and their other requests, are in `kits.commands`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
-
-from .answers import Files
 
 OwnId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
 """An id that the asker made; it may become a part of paths."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """How a field is typed on a command line: `job_id: Annotated[str, Parameter("The id of a job.")]`.
+
+    Name, type, default and bounds are those of the field. Without a Parameter a field is an argument in its place, a
+    bool is a flag of its name, and a list takes the rest of the line.
+    """
+
+    help: str = ""
+    option: str = ""
+    """Such as -n."""
+    metavar: str = ""
+    """What help calls the value; default: the field's name."""
+    completes: str = ""
+    """What TAB finds: jobs, sites, targets (server and sites), job_folders, folders or files."""
+    is_typed: bool = True
+    """False for a field that the admin's side fills in."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command and its arguments. An argument that the server does not know is refused, never ignored."""
-
-    command: ClassVar[str]
-    right: ClassVar[str]
-    """What a role needs to give it: view | files | submit | manage."""
-    only_waits: ClassVar[bool] = False
-    """Whether it does nothing but wait for something to tell: it can be stopped when nobody wants to know any more."""
+    """The arguments of a command. One that the receiver does not know is refused, never ignored."""
 
 
-class CheckStatus(Request, frozen=True, kw_only=True):
-    """How is the server; or how are the sites?"""
+class TargetedRequest(Request, frozen=True, kw_only=True):
+    """A request that is for the server or for one site, to which the server passes it on."""
 
-    command = "check_status"
-    right = "view"
-    only_waits = True
-    target: Literal["server", "client"] = "server"
-    sites: list[str] = []
-    """Which sites; empty: all that are known."""
-    after: int | None = None
-    """Answer when the revision is another one than this; None: at once."""
-
-
-class SubmitJob(Request, frozen=True, kw_only=True):
-    """Take a job in. The server fetches its files from the asker, who offers them until the answer is there."""
-
-    command = "submit_job"
-    right = "submit"
-    request: OwnId
-    """The same again is the same job."""
-    name: str
-    """What the folder is called."""
-    files: Files
-
-
-class ListJobs(Request, frozen=True, kw_only=True):
-    """Which jobs are there, the newest first?"""
-
-    command = "list_jobs"
-    right = "view"
-    name_prefix: str = ""
-    id_prefix: str = ""
-    detailed: bool = False
-
-
-class GetJobReport(Request, frozen=True, kw_only=True):
-    """What came out of a job, or how far is it? Here and below `job_id` may be the beginning of one."""
-
-    command = "get_job_report"
-    right = "view"
-    job_id: str
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """What an asker knows of a job."""
-
-    status: str
-    rounds: int
-    waits_for: str
-
-
-class WatchJob(Request, frozen=True, kw_only=True):
-    """The report, once it says more than what the asker has seen, with those rounds only that he has not; at once if it does already."""
-
-    command = "watch_job"
-    right = "view"
-    only_waits = True
-    job_id: str
-    seen: Seen | None = None
+    target: Annotated[str, Parameter(completes="targets")]
+    """server, or the name of a site."""
 
 
 class ReadLog(Request, frozen=True, kw_only=True):
-    """What does a run's log say from some place on, at the server or at a site?"""
+    """A run's log from some place on, at the server or at a site."""
 
-    command = "read_log"
-    right = "view"
-    only_waits = True
     job_id: str
     site: str = ""
     """Empty: the server."""
@@ -102,125 +58,59 @@ class ReadLog(Request, frozen=True, kw_only=True):
     """Answer when there is something, or never will be; else at once."""
 
 
-class AbortJob(Request, frozen=True, kw_only=True):
-    """End a job; the answer comes when it has ended."""
-
-    command = "abort_job"
-    right = "manage"
-    job_id: str
-
-
-class DeleteJob(Request, frozen=True, kw_only=True):
-    """Remove a job that has ended, and all that it left at the server."""
-
-    command = "delete_job"
-    right = "manage"
-    job_id: str
-
-
-class CloneJob(Request, frozen=True, kw_only=True):
-    """Submit a job that is there once more."""
-
-    command = "clone_job"
-    right = "submit"
-    job_id: str
-    request: OwnId
-    """The same again is the same clone."""
-
-
-class ListSessions(Request, frozen=True, kw_only=True):
-    """Which admins are connected?"""
-
-    command = "list_sessions"
-    right = "view"
-
-
-class DownloadJob(Request, frozen=True, kw_only=True):
-    """Offer the files of a job and of its result, until `DownloadDone`."""
-
-    command = "download_job"
-    right = "view"
-    job_id: str
-    download: OwnId
-
-
-class DownloadDone(Request, frozen=True, kw_only=True):
-    """The files of a download need not be offered any longer."""
-
-    command = "download_done"
-    right = "view"
-    download: OwnId
-
-
 # --- files of participants ------------------------------------------------------------------------------------------
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+Numbered = Annotated[bool, Parameter("With the number of each line.", "-n")]
+Bytes = Annotated[Count | None, Parameter("Number of bytes, instead of lines.", "-c", "BYTES")]
 
-class FileRequest(Request, frozen=True, kw_only=True):
-    """Something about the files of a participant; its workspace is the root, without startup/ and state/."""
 
-    right = "files"
-    target: str
-    """server, or the name of a site."""
+class FileRequest(TargetedRequest, frozen=True, kw_only=True):
+    """A question about the files of a participant; its workspace is the root, without startup/ and state/."""
 
 
 class Pwd(FileRequest, frozen=True, kw_only=True):
-    """Where is the workspace?"""
-
-    command = "pwd"
+    """The place of the workspace."""
 
 
 class Ls(FileRequest, frozen=True, kw_only=True):
-    """What is in a folder?"""
+    """The content of a folder."""
 
-    command = "ls"
+    hidden: Annotated[bool, Parameter("Also what begins with a dot.", "-a")] = False
+    detailed: Annotated[bool, Parameter("With mode, size and time.", "-l")] = False
+    recursive: Annotated[bool, Parameter("Also the folders below.", "-R")] = False
     path: str = ""
     """Relative to the workspace; empty: the workspace itself."""
-    hidden: bool = False
-    """Also what begins with a dot."""
-    detailed: bool = False
-    recursive: bool = False
 
 
 class Cat(FileRequest, frozen=True, kw_only=True):
-    """What is in a file?"""
+    """A file."""
 
-    command = "cat"
     file: str
-    numbered: bool = False
-
-
-Lines = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+    numbered: Numbered = False
 
 
 class Head(FileRequest, frozen=True, kw_only=True):
-    """How does a file begin?"""
+    """The beginning of a file."""
 
-    command = "head"
+    lines: Annotated[Count, Parameter("Number of lines from its start; default: 10.", "-n", "LINES")] = 10
+    size: Bytes = None
     file: str
-    lines: Lines = 10
-    size: Lines | None = None
-    """Bytes, instead of lines."""
 
 
 class Tail(FileRequest, frozen=True, kw_only=True):
-    """How does a file end?"""
+    """The end of a file."""
 
-    command = "tail"
+    lines: Annotated[Count, Parameter("Number of lines from its end; default: 10.", "-n", "LINES")] = 10
+    size: Bytes = None
     file: str
-    lines: Lines = 10
-    size: Lines | None = None
-    """Bytes, instead of lines."""
 
 
 class Grep(FileRequest, frozen=True, kw_only=True):
-    """Which lines of a file have a text in them?"""
+    """The lines of a file with a text in them."""
 
-    command = "grep"
-    file: str
+    numbered: Numbered = False
+    ignore_case: Annotated[bool, Parameter("Capitals do not matter.", "-i")] = False
     pattern: Annotated[str, msgspec.Meta(max_length=1000)]
     """Plain text, no expression."""
-    ignore_case: bool = False
-    numbered: bool = False
-
-
-FILE_REQUESTS: tuple[type[FileRequest], ...] = (Pwd, Ls, Cat, Head, Tail, Grep)
+    file: str

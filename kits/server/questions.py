@@ -1,4 +1,4 @@
-"""How does the server ask a site something and get the answer?"""
+"""Questions: commands that the server passes on to sites, until they are answered."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from ...kernel.errors import AdminError, RemoteError
+from ...kernel.operator_roles import Subject
 from ...transports.link import Link
+from ..commands.declaration import Command
 from ..protocol.messages import Answer, Ask, Withdraw
+from ..protocol.requests import Request
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 ANSWER_SECONDS = 10.0
-"""So long has a site to answer what it can answer at once."""
+"""Timeout for queries that a site can answer immediately."""
 
 
 class SiteDoesNotAnswer(AdminError):
@@ -36,18 +39,21 @@ class Questions:
         self._sites = sites
         self._asked: dict[tuple[str, str], asyncio.Future[bytes]] = {}
 
-    async def ask(self, site: str, ask: Ask, arguments: Any, answer: type[T], seconds: float | None = ANSWER_SECONDS) -> T:
+    async def ask(  # on whose behalf, whom, what
+        self, subject: Subject, site: str, command: Command[Any, Any], request: Request, answer: type[T], *, waits: bool = False
+    ) -> T:
         """Ask and wait for the answer.
 
         Args:
-            site: whom.
-            ask: the question; its number is given here.
-            arguments: of the question, made into JSON.
-            answer: what the answer's JSON must be.
-            seconds: how long it may take; None: as long as the site is connected.
+            subject: the admin on whose behalf.
+            site: the site.
+            command: the command that it is to do.
+            request: its arguments.
+            answer: the type of the answer.
+            waits: as long as the site is connected; else ANSWER_SECONDS.
 
         Raises:
-            SiteDoesNotAnswer: it is not connected, too slow, or says something else.
+            SiteDoesNotAnswer: it is not connected, too slow, or its answer has another form.
             RemoteError: it refuses.
         """
         link = self._sites().get(site)
@@ -55,12 +61,13 @@ class Questions:
             raise SiteDoesNotAnswer("it is not connected", where=site)
         key = (site, secrets.token_hex(8))
         waiting = self._asked[key] = asyncio.get_running_loop().create_future()
-        link.send(msgspec.structs.replace(ask, request=key[1]), msgspec.json.encode(arguments))
+        ask = Ask(key[1], command.name, subject.name, subject.organisation, subject.role)
+        link.send(ask, msgspec.msgpack.encode(request))
         try:
-            async with asyncio.timeout(seconds):
-                return msgspec.json.decode(await waiting, type=answer)
+            async with asyncio.timeout(None if waits else ANSWER_SECONDS):
+                return msgspec.msgpack.decode(await waiting, type=answer)
         except TimeoutError:
-            raise SiteDoesNotAnswer(f"no answer within {seconds:g} s", where=site) from None
+            raise SiteDoesNotAnswer(f"no answer within {ANSWER_SECONDS:g} s", where=site) from None
         except (msgspec.DecodeError, ValueError) as exc:  # ValueError: text that is not UTF-8
             raise SiteDoesNotAnswer(f"its answer makes no sense: {exc}", where=site) from exc
         finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from ...kernel.errors import Failure
+from ..commands.jobs import failure_of
 from ..protocol.answers import JobReport, Problem
 from ..workspace.disk import Disk
 from ..workspace.job_state import Job
@@ -24,12 +25,6 @@ def job_report(job: Job, run: RunState | None, now: float, faults: list[Failure]
         model.sha256 if model else "", "models/model.safetensors" if model else "", list(rounds),
         failure_of(job), [Problem.of(fault) for fault in faults or []], job.waits_for,
     )  # fmt: skip
-
-
-def failure_of(job: Job) -> Problem | None:
-    """The first cause of a job's failure, if it has failed."""
-    kept = job.extra.get("failure")
-    return Problem.of(msgspec.convert(kept, Failure)) if kept is not None else None
 
 
 def write_report(disk: Disk, path: Path, job: Job, run: RunState, faults: list[Failure]) -> None:

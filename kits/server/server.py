@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -12,11 +13,12 @@ import structlog
 
 from ...components.access.by_role import CommandsByRole
 from ...kernel.messages import MAX_LINK_FRAME_BYTES
-from ...kernel.operator_roles import AccessRule, Launcher, Scheduler
+from ...kernel.operator_roles import AccessRule, Launcher, Scheduler, Subject
 from ...kernel.transport import Connection, Listener
 from ...transports.endpoints import listen
 from ...transports.link import Acceptor, Hello, Identity, Link
 from ...transports.link.refusals import TooManySites, UnknownPeer
+from ..commands.declaration import AtServer
 from ..protocol.messages import Command, Started
 from ..protocol.records import RunFinished, Status
 from ..supervisor.job_process import JobProcesses
@@ -29,7 +31,9 @@ from ..workspace.job_folder import JobFolder
 from ..workspace.job_state import Job, JobTable
 from ..workspace.journal import Ballast, Journal
 from ..workspace.kit import ServerKit
+from ..workspace.manifest import Limits
 from .commands import Commands
+from .deliveries import Deliveries
 from .dispatch import Dispatcher
 from .jobs import Jobs
 from .questions import Questions
@@ -70,15 +74,14 @@ class Server:
     ) -> None:
         self.workspace = workspace
         self.kit = kit
-        self.access = access or CommandsByRole()
-        """Who may give which command here."""
         self.now = means.now
         self.runs: dict[str, ServerRunProgram] = {}
         self.addresses: list[str] = []
         self.jobs = Jobs(workspace, kit, JobTable(means.now), self.runs, disk=means.disk, now=means.now)
         self.sessions = Sessions(means.now)
-        self.commands = Commands(self)
+        self.commands = Commands(access or CommandsByRole(), self.sessions, self._place_of)
         self.questions = Questions(self.sites)
+        self._deliveries = Deliveries(self.jobs, workspace, Limits(kit.limits.max_job_files, kit.limits.max_job_bytes))
         self.streams = Streams(self._stream_grew)
         self.logs = RunLogs(workspace, self.runs)
         self.acceptor = Acceptor(
@@ -202,6 +205,26 @@ class Server:
     def command(self, link: Link, message: Command, body: bytes) -> None:
         """An admin gives a command; it is answered when it is done."""
         self._tasks.start(self.commands.answer(link, message, body))
+
+    def _place_of(self, link: Link) -> AtServer:
+        """What the function of a command of this admin is given."""
+        subject = Subject(link.peer.name, "", link.peer.role)
+        return AtServer(
+            subject=subject,
+            link=link,
+            workspace=self.workspace,
+            jobs=self.jobs,
+            now=self.now,
+            running=lambda: {run: program.meta.name for run, program in self.runs.items()},
+            sites=self.sites,
+            known_sites=lambda: sorted({link.peer.name for link in self.acceptor.links.values() if link.peer.role == "site"}),
+            ask=partial(self.questions.ask, subject),
+            abort=self.abort_job,
+            logs=self.logs,
+            sessions=self.sessions.listing,
+            addresses=self.addresses,
+            transfers=self._deliveries,
+        )
 
     # --- jobs ---------------------------------------------------------------------------------------------------
 

@@ -1,74 +1,60 @@
-"""What does a site answer to a question that the server asks on behalf of an admin? Its own access rule decides whether at all."""
+"""Answers: what the server asks of a site on behalf of an admin. The site's own access rule decides whether at all."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import msgspec
 import structlog
 
 from ...kernel.errors import Failure
-from ...kernel.operator_roles import Subject
-from ..protocol import requests as ask
-from ..protocol.answers import RunRow, SiteRuns
-from ..protocol.file_answers import LogPiece
+from ...kernel.operator_roles import AccessRule, Subject
+from ...transports.link import Link
+from ..commands.declaration import SITE, AtSite, SiteFunction
+from ..commands.registry import AnyCommand, Receiver
 from ..protocol.messages import Answer, Ask
-from ..protocol.requests import FILE_REQUESTS, FileRequest, Request
-from ..supervisor.access import NotAllowed, demand
-from ..supervisor.waiting import Waiting
-from ..workspace.looking import look
-
-if TYPE_CHECKING:
-    from .site import Site
+from ..protocol.requests import Request
+from ..supervisor.access import NotAllowed
 
 log = structlog.get_logger()
-Act = Callable[[Any], Awaitable[msgspec.Struct]]
 
 
-class Answers:
-    """The questions, by name; each is its arguments' type and what is done."""
+class Answers(Receiver[str]):
+    """Answers the commands that the server passes on. One that only waits is known by its number.
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        acts: dict[type[Request], Act] = {
-            ask.CheckStatus: self._status,
-            ask.ReadLog: self._read_log,
-            **dict.fromkeys(FILE_REQUESTS, self._look),
-        }
-        self._table = {kind.command: (kind, act) for kind, act in acts.items()}
-        self.waiting: Waiting[str] = Waiting()
-        """Questions that only wait, by their number."""
+    Args:
+        name: the site's.
+        access: decides who may give which.
+        place_of: what a command's function is given, by the participant that gives it.
+        link: to the server.
+    """
+
+    def __init__(self, name: str, access: AccessRule, place_of: Callable[[Subject], AtSite], link: Callable[[], Link]) -> None:
+        super().__init__(SITE, f"the site {name}", access)
+        self._name = name
+        self._place_of = place_of
+        self._link = link
 
     async def answer(self, message: Ask, body: bytes) -> None:
         """Do what is asked, and say what came of it."""
         try:
-            said = msgspec.json.encode(await self._act(message, body))
-        except Exception as exc:  # noqa: BLE001  # whatever it is: somebody waits for an answer
-            failure = Failure.of(exc, site=self._site.kit.name)
-            log.warning("question_refused", name=message.name, admin=message.admin, code=failure.code, reason=failure.what)
-            self._site.link.send(Answer(message.request, msgspec.structs.replace(failure, trace="")))
+            said = await self._answer(message, body)
+        except Exception as exc:  # noqa: BLE001  # whatever it is: the server waits for an answer
+            failure = Failure.of(exc, site=self._name)
+            if not isinstance(exc, NotAllowed):  # which has its own line
+                log.warning("command_refused", name=message.name, admin=message.admin, code=failure.code, reason=failure.what)
+            self._link().send(Answer(message.request, msgspec.structs.replace(failure, trace="")))
         else:
-            self._site.link.send(Answer(message.request), said)
+            self._link().send(Answer(message.request), said)
 
-    async def _act(self, message: Ask, body: bytes) -> msgspec.Struct:
-        if message.name not in self._table:
-            raise NotAllowed(f"this site knows no question {message.name!r:.80}")
-        kind, act = self._table[message.name]
-        asked = msgspec.json.decode(body or b"{}", type=kind)
-        about = {"right": kind.right, "target": self._site.kit.name}
-        demand(self._site.access, Subject(message.admin, message.organisation, message.role), message.name, about)
-        with self.waiting.here(message.request) if kind.only_waits else nullcontext():
-            return await act(asked)
+    async def _answer(self, message: Ask, body: bytes) -> bytes:
+        subject = Subject(message.admin, message.organisation, message.role)
 
-    async def _status(self, _asked: ask.CheckStatus) -> SiteRuns:
-        return SiteRuns([RunRow(run, "working" if program.run.working else "waiting") for run, program in self._site.runs.items()])
+        async def act(command: AnyCommand, asked: Request) -> msgspec.Struct:
+            return await cast("SiteFunction", command.site)(self._place_of(subject), asked)  # it runs at a site
 
-    async def _read_log(self, asked: ask.ReadLog) -> LogPiece:
-        return await self._site.logs.read(asked)
+        return await self.carry_out(message.request, subject, message.name, body, about=self._about, act=act)
 
-    async def _look(self, asked: FileRequest) -> msgspec.Struct:
-        log.debug("files_shown", command=asked.command, file=getattr(asked, "file", getattr(asked, "path", "")))
-        return await asyncio.to_thread(look, self._site.workspace, asked)
+    def _about(self, _asked: Request) -> Mapping[str, Any]:
+        return {"target": self._name}

@@ -11,9 +11,10 @@ import structlog
 
 from ...components.access.by_role import CommandsByRole
 from ...kernel.errors import Failure, JobError
-from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager
+from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager, Subject
 from ...transports.link import Dialer, Identity, Link
 from ...transports.link.refusals import Refused
+from ..commands.declaration import AtSite
 from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Free, Started, StartRun, Sync
 from ..supervisor.job_process import JobProcesses
 from ..supervisor.means import Means
@@ -65,14 +66,12 @@ class Site:
     ) -> None:
         self.workspace = workspace
         self.kit = kit
-        self.access = access or CommandsByRole()
-        """Who may ask for what here."""
         self.addresses = list(kit.endpoints)
         self.on_refused: Callable[[Refused], object] = lambda _: None
         """Called when a server's refusal is final; the site goes on dialling."""
         self.runs: dict[str, SiteRunProgram] = {}
         self.logs = RunLogs(workspace, self.runs)
-        self.answers = Answers(self)
+        self.answers = Answers(kit.name, access or CommandsByRole(), self._place_of, lambda: self.link)
         self._means = means
         self._processes = JobProcesses(launcher, workspace.channels)
         self._resources = resources
@@ -264,3 +263,13 @@ class Site:
     def answer(self, ask: Ask, body: bytes) -> None:
         """The server asks something on behalf of an admin."""
         self._tasks.start(self.answers.answer(ask, body))
+
+    def _place_of(self, subject: Subject) -> AtSite:
+        """What the function of a command of this admin is given."""
+        return AtSite(
+            subject=subject,
+            name=self.kit.name,
+            workspace=self.workspace,
+            running=lambda: {run: bool(program.run.working) for run, program in self.runs.items()},
+            logs=self.logs,
+        )

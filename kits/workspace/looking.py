@@ -39,7 +39,7 @@ def look(workspace: Workspace, asked: FileRequest) -> msgspec.Struct:
             return _list(workspace, asked)
         case Cat() | Head() | Tail() | Grep():
             return _read(workspace, asked)
-    raise NoSuchFile(f"there is no way to {asked.command}")
+    raise NoSuchFile(f"there is no way to answer {type(asked).__name__}")
 
 
 # --- folders --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sundog.kits.admin.commands import COMMANDS, parse
+from sundog.kits.admin.commands import parse, typed_commands
+from sundog.kits.console.help import usage_line
 from sundog.kits.console.line import read_line
 from sundog.kits.console.local import all_commands, find_command
 
@@ -21,7 +22,7 @@ def test_the_page_is_current() -> None:
 def test_the_page_shows_the_usage_of_every_command() -> None:
     shown = {block.splitlines()[0] for block in PAGE.blocks("text")}
 
-    assert shown == {f"Usage: {command.usage}" for command in all_commands().values()}
+    assert shown == {f"Usage: {usage_line(command)}" for command in all_commands().values()}
 
 
 def test_the_commands_of_its_script_can_be_given() -> None:
@@ -29,4 +30,4 @@ def test_the_commands_of_its_script_can_be_given() -> None:
 
     names = {find_command(line.words[0]).name for line in lines if line.command}
     assert names == {"submit_job", "list_jobs"}
-    assert all(parse(line.command)[0] is COMMANDS[line.words[0]] for line in lines if line.command)
+    assert all(parse(line.command)[0] is typed_commands()[line.words[0]] for line in lines if line.command)

@@ -12,8 +12,11 @@ import click
 import jsonschema
 import pytest
 
-from sundog.kits.admin.commands import COMMANDS, CommandMisused, NoSuchCommand, parse, run_line
+from sundog.kits.admin.command import parser, schema, usage
+from sundog.kits.admin.commands import CommandMisused, NoSuchCommand, parse, run_line, typed_commands
 from sundog.kits.admin.session import Session
+from sundog.kits.commands.jobs import ListJobs
+from sundog.kits.commands.status import CheckStatus
 
 from .federation import FOREVER, Federation, federation
 
@@ -74,29 +77,29 @@ def test_every_command_prints_json_of_its_published_form(clinic: Clinic) -> None
         "tail": ["tail server -c 3 runs/notes.txt"],
         "grep": ["grep site-1 -i -n MEET runs/notes.txt"],
     }
-    assert list(lines) == list(COMMANDS)
+    assert list(lines) == list(typed_commands())
     third = clinic.json(lines["submit_job"].pop())["job_id"]
     lines["abort_job"], lines["delete_job"] = [f"abort_job {third}"], [f"delete_job {third}"]
 
     for name, given in lines.items():
         for line in given:
-            jsonschema.validate(clinic.json(line), COMMANDS[name].schema(), cls=jsonschema.Draft202012Validator)
+            jsonschema.validate(clinic.json(line), schema(typed_commands()[name]), cls=jsonschema.Draft202012Validator)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", typed_commands())
 def test_a_published_form_is_a_schema_that_refuses_something_else(name: str) -> None:
-    schema = COMMANDS[name].schema()
+    form = schema(typed_commands()[name])
 
-    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator.check_schema(form)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"jobs": 3}, schema, cls=jsonschema.Draft202012Validator)
+        jsonschema.validate({"jobs": 3}, form, cls=jsonschema.Draft202012Validator)
 
 
 def test_an_error_is_a_document_too(clinic: Clinic) -> None:
     status, out, err = clinic.run("get_job_report nonsense", as_json=True)
 
     assert status == 1
-    jsonschema.validate(json.loads(out), COMMANDS["get_job_report"].schema())
+    jsonschema.validate(json.loads(out), schema(typed_commands()["get_job_report"]))
     assert json.loads(out)["error"]["code"] == "SD-4032"
     assert err.startswith("[SD-4032] no job's id begins with 'nonsense'\n  cure:")
 
@@ -187,7 +190,7 @@ def test_each_line_is_out_before_the_job_goes_on(clinic: Clinic) -> None:
                 clinic.session.abort_job(job_id)
 
     out = Reader()
-    assert run_line(clinic.session, f"monitor_job {job_id}", out=out) == 0
+    assert run_line(clinic.session, f"monitor_job {job_id}", out=out) == 4
     assert "endless: RUNNING\n" in out.getvalue()
     assert out.getvalue().splitlines()[-1].startswith("endless: FINISHED:ABORTED (aborted by admin) after ")
 
@@ -217,8 +220,8 @@ def test_a_line_that_makes_no_sense_is_a_usage_error(clinic: Clinic, line: str, 
 def test_arguments_are_read_as_in_a_shell() -> None:
     command, given = parse("list_jobs -n 'two words' -d 4fa2")
 
-    assert (command.name, given) == ("list_jobs", {"name_prefix": "two words", "detailed": True, "id_prefix": "4fa2"})
-    assert parse("check_status client a b")[1] == {"target": "client", "sites": ("a", "b")}
+    assert (command.name, given) == ("list_jobs", ListJobs(name_prefix="two words", detailed=True, id_prefix="4fa2"))
+    assert parse("check_status client a b")[1] == CheckStatus(target="client", sites=["a", "b"])
 
 
 def test_help_of_one_command_is_no_error(clinic: Clinic, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,14 +229,14 @@ def test_help_of_one_command_is_no_error(clinic: Clinic, capsys: pytest.CaptureF
     assert "Only those whose name begins so." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", typed_commands())
 def test_a_command_carries_what_help_completion_and_docs_need(name: str) -> None:
-    command = COMMANDS[name]
+    command = typed_commands()[name]
 
-    assert command.usage.startswith(name)
+    assert usage(command).startswith(name)
     assert command.summary.endswith(".")
     assert command.group in ("status", "jobs", "files")
-    assert isinstance(command.parser(), click.Command)
+    assert isinstance(parser(command), click.Command)
 
 
 def test_a_misused_command_says_how_it_is_used() -> None:

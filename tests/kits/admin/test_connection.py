@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,10 +13,14 @@ import pytest
 
 from sundog.kernel.errors import AdminError, RemoteError
 from sundog.kits.admin.connection import NotAdmitted, NotSent, OutcomeUnknown, SessionClosed
-from sundog.kits.protocol.answers import Nothing, SubmittedJob
-from sundog.kits.protocol.requests import ListJobs, Request, SubmitJob
+from sundog.kits.commands.declaration import AtServer, Command
+from sundog.kits.commands.jobs import LIST_JOBS, SUBMIT_JOB, JobList, ListJobs, Nothing, SubmitJob
+from sundog.kits.commands.registry import AnyCommand
+from sundog.kits.protocol.answers import Files
+from sundog.kits.protocol.requests import Request
 from sundog.kits.server.commands import Commands
 from sundog.kits.server.deliveries import Deliveries
+from sundog.kits.workspace.job_state import Job
 from sundog.transports.link import Link
 
 from ...faults.proxy import Proxy
@@ -62,12 +67,12 @@ def test_a_submission_whose_answer_was_lost_is_repeated_and_gives_the_same_job(c
     """T035: the reply is dropped with the connection; the session asks again by itself, under the same id."""
     taken, submit = [], Deliveries.submit
 
-    async def submit_and_lose(self: Deliveries, link: Link, asked: SubmitJob) -> SubmittedJob:
-        answer = await submit(self, link, asked)
-        taken.append((asked.request, answer.job_id))
+    async def submit_and_lose(self: Deliveries, link: Link, request: str, name: str, files: Files) -> Job:
+        job = await submit(self, link, request, name, files)
+        taken.append((request, job.id))
         if len(taken) == 1:
             link.drop(ConnectionCut("the test cuts it"))
-        return answer
+        return job
 
     monkeypatch.setattr(Deliveries, "submit", submit_and_lose)
     session = clinic.session()
@@ -92,11 +97,11 @@ def test_a_command_that_is_under_way_is_not_begun_again(clinic: Federation, monk
     again = asyncio.Event()
     answer = Commands.answer
 
-    async def slow(self: Commands, link: Link, asked: ListJobs) -> Nothing:
-        begun.append(asked.command)
-        link.drop(ConnectionCut("the test cuts it"))
+    async def slow(here: AtServer, _asked: ListJobs) -> JobList:
+        begun.append("list_jobs")
+        here.link.drop(ConnectionCut("the test cuts it"))
         await again.wait()
-        return Nothing()
+        return JobList([])
 
     async def count(self: Commands, link: Link, message: Any, body: bytes) -> None:
         if begun:
@@ -104,11 +109,11 @@ def test_a_command_that_is_under_way_is_not_begun_again(clinic: Federation, monk
         await answer(self, link, message, body)
 
     monkeypatch.setattr(Commands, "answer", count)
-    table = clinic.server.commands._table
-    monkeypatch.setitem(table, "list_jobs", (ListJobs, lambda link, asked: slow(clinic.server.commands, link, asked)))
+    table = dict(clinic.server.commands._table) | {"list_jobs": dataclasses.replace(LIST_JOBS, server=slow)}
+    monkeypatch.setattr(clinic.server.commands, "_table", table)
     session = clinic.session()
 
-    assert session._ask(ListJobs(), Nothing, 20) == Nothing()
+    assert session.list_jobs() == JobList([])
     assert begun == ["list_jobs"]
 
 
@@ -240,31 +245,32 @@ def test_closing_ends_what_waits(clinic_tcp: Federation) -> None:
 # --- what a stranger's program might send ---
 
 
-class Nonsense(Request, frozen=True, kw_only=True):
-    command = "make_coffee"
+class Cups(Request, frozen=True, kw_only=True):
+    """What no server knows."""
+
+    cups: int = 1
 
 
-class TooMuch(Request, frozen=True, kw_only=True):
-    command = "list_jobs"
-    nmae_prefix: str = ""
+def told(name: str, request: type[Request]) -> AnyCommand:
+    return Command(name=name, request=request, answers=(Nothing,), right="view")
 
 
 @pytest.mark.parametrize(
-    ("request_", "code"),
+    ("command", "request_", "code"),
     [
-        (Nonsense(), "SD-6001"),
-        (TooMuch(), "SD-6004"),
-        (SubmitJob(request="../../x", name="hello", files=[]), "SD-6004"),
-        (SubmitJob(request="x", name="../hello", files=[]), "SD-5002"),
-        (SubmitJob(request="x", name="a/b", files=[]), "SD-5002"),
-        (SubmitJob(request="x", name="hello", files=[("../a", 1, "0" * 64, False)]), "SD-5002"),
-        (SubmitJob(request="x", name="hello", files=[]), "SD-4023"),
-        (SubmitJob(request="x", name="hello", files=[("a", 10**12, "0" * 64, False)]), "SD-4021"),
+        (told("make_coffee", Cups), Cups(), "SD-6001"),
+        (told("list_jobs", Cups), Cups(), "SD-6004"),
+        (SUBMIT_JOB, SubmitJob(request="../../x", name="hello", files=[]), "SD-6004"),
+        (SUBMIT_JOB, SubmitJob(request="x", name="../hello", files=[]), "SD-5002"),
+        (SUBMIT_JOB, SubmitJob(request="x", name="a/b", files=[]), "SD-5002"),
+        (SUBMIT_JOB, SubmitJob(request="x", name="hello", files=[("../a", 1, "0" * 64, False)]), "SD-5002"),
+        (SUBMIT_JOB, SubmitJob(request="x", name="hello", files=[]), "SD-4023"),
+        (SUBMIT_JOB, SubmitJob(request="x", name="hello", files=[("a", 10**12, "0" * 64, False)]), "SD-4021"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_a_code(one_clinic: Federation, request_: Request, code: str) -> None:
+def test_what_makes_no_sense_is_refused_with_a_code(one_clinic: Federation, command: AnyCommand, request_: Request, code: str) -> None:
     with pytest.raises(RemoteError) as caught:
-        one_clinic.sessions[0]._ask(request_, Nothing, 10)
+        one_clinic.sessions[0].call(command, request_)
 
     assert caught.value.code == code
     assert [path.name for path in one_clinic.server.workspace.jobs.iterdir()] == []

@@ -177,7 +177,7 @@ def test_a_target_that_is_nobody_does_not_answer(session: Session) -> None:
 
 def test_the_site_itself_decides(clinic: Federation, session: Session) -> None:
     """PROTOCOL §6: a rule at the receiver."""
-    clinic.sites["site-2"].access = CommandsByRole(refused=["cat"])
+    clinic.sites["site-2"].answers.access = CommandsByRole(refused=["cat"])
 
     with pytest.raises(RemoteError, match=r"SD-6007.*the operator refuses this command here") as caught:
         session.cat("site-2", "log.txt")

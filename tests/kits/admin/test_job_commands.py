@@ -131,7 +131,7 @@ def test_the_admins_that_are_connected_are_listed(clinic_tcp: Federation) -> Non
 def test_a_command_that_the_access_rule_refuses_is_not_done(clinic_tcp: Federation) -> None:
     session = clinic_tcp.session()
     job_id = session.submit_job(clinic_tcp.job("hello", mandatory_clients=["site-9"]))
-    clinic_tcp.server.access = CommandsByRole(refused=["abort_job"])
+    clinic_tcp.server.commands.access = CommandsByRole(refused=["abort_job"])
 
     with pytest.raises(RemoteError, match=r"SD-6007.*admin admin may not give it here: the operator refuses this command here"):
         session.abort_job(job_id)

@@ -11,9 +11,10 @@ import pytest
 
 from sundog.components.access.by_role import CommandsByRole
 from sundog.kernel.errors import RemoteError
-from sundog.kits.admin import live
 from sundog.kits.admin.commands import run_line
 from sundog.kits.admin.session import Session
+from sundog.kits.commands import logs
+from sundog.kits.commands.logs import LOGS
 from sundog.kits.protocol.file_answers import LogPiece
 from sundog.kits.protocol.requests import ReadLog
 
@@ -59,7 +60,7 @@ def test_a_log_is_followed_until_the_run_is_over(clinic: Federation, name: str) 
 
 def following(session: Session, job_id: str, name: str) -> Future[LogPiece]:
     """The question that is under way while `logs -f` waits."""
-    return session._thread._started(session.connection.ask(ReadLog(job_id=job_id, site=name, follow=True), LogPiece))
+    return session._thread._started(session.connection.ask(LOGS, ReadLog(job_id=job_id, site=name, follow=True)))
 
 
 def is_soon(session: Session, job_id: str, name: str, is_so: Callable[[], bool]) -> bool:
@@ -120,7 +121,7 @@ def test_a_log_is_followed_from_before_the_job_starts(clinic_tcp: Federation) ->
 def test_the_site_itself_decides_whether_it_shows_a_log(clinic_tcp: Federation) -> None:
     session = clinic_tcp.session()
     job_id = started(clinic_tcp, session)
-    clinic_tcp.sites["site-1"].access = CommandsByRole(refused=["read_log"])
+    clinic_tcp.sites["site-1"].answers.access = CommandsByRole(refused=["logs"])
 
     with pytest.raises(RemoteError, match="SD-6007"):
         list(session.logs(job_id, "site-1"))
@@ -138,7 +139,7 @@ def test_a_log_is_shown_in_lines_or_as_one_document(clinic_tcp: Federation, monk
     assert run_line(session, f"logs {job_id[:8]} site-1", out=out) == 0
     assert out.getvalue() == "a\tb\nüber\\x1b[2J\nno end\n"
 
-    monkeypatch.setattr(live, "KEPT_CHARACTERS", 8)
+    monkeypatch.setattr(logs, "KEPT_CHARACTERS", 8)
     out = io.StringIO()
     assert run_line(session, f"logs -f {job_id} site-1", as_json=True, out=out) == 0
     assert json.loads(out.getvalue()) == {

@@ -15,7 +15,8 @@ from sundog.components.resources.counted import ListResourceManager
 from sundog.kernel.errors import RemoteError
 from sundog.kits.admin.exchange import DownloadExists
 from sundog.kits.admin.session import NotFinished, Session
-from sundog.kits.protocol.answers import JobReport, ServerStatus, SitesStatus
+from sundog.kits.commands.status import ServerStatus, SitesStatus
+from sundog.kits.protocol.answers import JobReport
 from sundog.kits.site.site import Site
 from sundog.kits.workspace.job_folder import JobRefused, NoJob
 

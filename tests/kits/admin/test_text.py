@@ -8,19 +8,13 @@ import sys
 import pytest
 
 from sundog.kits.admin import text
-from sundog.kits.admin.progress import ending
 from sundog.kits.cli.failures import words
 from sundog.kits.cli.outcome import Rounds
-from sundog.kits.protocol.answers import (
-    ClientRow,
-    JobList,
-    JobReport,
-    JobRow,
-    Problem,
-    RoundReport,
-    ServerStatus,
-    SitesStatus,
-)
+from sundog.kits.commands.jobs import GET_JOB_REPORT, LIST_JOBS, JobList, JobRow
+from sundog.kits.commands.progress import ending
+from sundog.kits.commands.status import CHECK_STATUS, ClientRow, ServerStatus, SitesStatus
+from sundog.kits.commands.text import trouble
+from sundog.kits.protocol.answers import JobReport, Problem, RoundReport
 
 
 def shown(pieces: object) -> str:
@@ -32,7 +26,7 @@ def shown(pieces: object) -> str:
 def test_a_long_row_is_not_broken_in_a_pipe() -> None:
     row = JobRow("4" * 36, "n" * 300, "SUBMITTED", 0.0, 3661.2, "r" * 300)
 
-    out = shown(text.job_list(JobList([row])))
+    out = shown(LIST_JOBS.show(JobList([row])))
 
     assert len(out.splitlines()) == 2
     assert "1:01:01" in out
@@ -41,12 +35,12 @@ def test_a_long_row_is_not_broken_in_a_pipe() -> None:
 def test_names_from_outside_cannot_move_the_cursor() -> None:
     row = JobRow("4" * 36, "evil\x1b[2J[bold]\r", "SUBMITTED", 0.0, 0.0, "")
 
-    out = shown(text.job_list(JobList([row])))
+    out = shown(LIST_JOBS.show(JobList([row])))
 
     assert "\x1b" not in out
     assert r"evil\x1b[2J[bold]\r" in out
     problem = Problem("SD-1", "a\nb\x07", where="x\x1b", cure="y\n")
-    assert shown(text.trouble(problem)) == "[SD-1] a\nb\\x07\n  where: x\\x1b\n  cure:  y\\n\n"
+    assert shown(trouble(problem)) == "[SD-1] a\nb\\x07\n  where: x\\x1b\n  cure:  y\\n\n"
 
 
 def test_a_failed_job_s_report_says_where_and_what_next() -> None:
@@ -59,7 +53,7 @@ def test_a_failed_job_s_report_says_where_and_what_next() -> None:
         "models/model.safetensors", rounds, failure,
     )  # fmt: skip
 
-    out = shown(text.report(report))
+    out = shown(GET_JOB_REPORT.show(report))
 
     assert "Status: FINISHED:EXECUTION_EXCEPTION (it failed)\n" in out
     assert "Metrics: loss=0.25\n" in out
@@ -70,9 +64,9 @@ def test_a_failed_job_s_report_says_where_and_what_next() -> None:
 
 
 def test_empty_answers_have_words() -> None:
-    assert shown(text.status(SitesStatus([], 1))) == "No clients.\n"
-    assert shown(text.status(ServerStatus("stopped", [], 0, [], 1))) == "Engine status: stopped\nRegistered clients: 0\n"
-    assert "1970" in shown(text.status(ServerStatus("stopped", [], 1, [ClientRow("site-1", "t", 86400.0)], 1)))
+    assert shown(CHECK_STATUS.show(SitesStatus([], 1))) == "No clients.\n"
+    assert shown(CHECK_STATUS.show(ServerStatus("stopped", [], 0, [], 1))) == "Engine status: stopped\nRegistered clients: 0\n"
+    assert "1970" in shown(CHECK_STATUS.show(ServerStatus("stopped", [], 1, [ClientRow("site-1", "t", 86400.0)], 1)))
 
 
 class NarrowTerminal(io.StringIO):
@@ -87,7 +81,7 @@ def test_a_terminal_that_is_too_narrow_gets_a_line_for_each_cell(monkeypatch: py
     row = JobRow("4" * 36, "hello", "FINISHED:EXECUTION_EXCEPTION", 0.0, 3661.2, "")
     out = NarrowTerminal()
 
-    text.show(text.job_list(JobList([row, row])), out)
+    text.show(LIST_JOBS.show(JobList([row, row])), out)
 
     assert (f"JOB ID        {'4' * 36}\nNAME          hello\n" in out.getvalue()) is not is_table
     assert "4" * 36 in out.getvalue()
@@ -101,15 +95,15 @@ def test_a_reason_of_several_lines_is_cut_in_a_row_and_at_the_end() -> None:
 
     row = JobRow("4" * 36, "hello", report.status, 0.0, 2.0, reason)
 
-    assert "2 mistakes:" in shown(text.job_list(JobList([row])))
-    assert "one" not in shown(text.job_list(JobList([row])))
+    assert "2 mistakes:" in shown(LIST_JOBS.show(JobList([row])))
+    assert "one" not in shown(LIST_JOBS.show(JobList([row])))
     assert ending(report) == "hello: FINISHED:EXECUTION_EXCEPTION ([SD-1101] site-1: 2 mistakes:) after 2.0 s"
 
 
 def test_a_place_that_is_the_site_itself_is_named_once() -> None:
     problem = Problem("SD-1", "a", where="site-1", site="site-1")
 
-    assert shown(text.trouble(problem)) == "[SD-1] a\n  where: site-1\n"
+    assert shown(trouble(problem)) == "[SD-1] a\n  where: site-1\n"
     assert words(problem) == "[SD-1] a\n  where: site-1"
 
 

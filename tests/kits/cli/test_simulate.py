@@ -13,8 +13,9 @@ import jsonschema
 import msgspec
 import pytest
 
-from sundog.kits.cli.outcome import EXIT_STATUS, Rounds, exit_status
-from sundog.kits.protocol.answers import JobReport, Problem, RoundReport
+from sundog.kits.cli.outcome import Rounds
+from sundog.kits.protocol.answers import EXIT_STATUS, JobReport, Problem, RoundReport
+from sundog.kits.protocol.records import Status
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).resolve().parents[3]
@@ -82,8 +83,8 @@ def report(status: str, **more: object) -> JobReport:
     [("COMPLETED", 0), ("DEGRADED", 3), ("ABORTED", 4), ("EXECUTION_EXCEPTION", 5), ("CANNOT_SCHEDULE", 6)],
 )
 def test_an_end_state_has_its_status(status: str, expected: int) -> None:
-    assert exit_status(report(f"FINISHED:{status}")) == expected
-    assert len(EXIT_STATUS) == 5
+    assert report(f"FINISHED:{status}").exit_status == expected
+    assert EXIT_STATUS.keys() == {str(status) for status in Status if status.is_end}
 
 
 def test_each_round_is_told_once_with_who_is_missing(tmp_path: Path) -> None:

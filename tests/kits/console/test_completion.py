@@ -19,7 +19,7 @@ JOBS = [("4fa2-a", "hello RUNNING"), ("4fa2-b", "other SUBMITTED"), ("77", "thir
 
 
 def found(text: str, completer: ConsoleCompleter | None = None) -> list[str]:
-    completer = completer or ConsoleCompleter({"job_id": lambda _: JOBS, "sites": lambda _: [("site-1", ""), ("my site", "")]})
+    completer = completer or ConsoleCompleter({"jobs": lambda _: JOBS, "sites": lambda _: [("site-1", ""), ("my site", "")]})
     return [one.text for one in completer.get_completions(Document(text), CompleteEvent(completion_requested=True))]
 
 

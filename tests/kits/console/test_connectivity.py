@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sundog.kits.admin.connection import News
+from sundog.kits.commands.status import ServerStatus
 from sundog.kits.console.connectivity import Lookout, primary
-from sundog.kits.protocol.answers import ServerStatus
 
 from .conftest import Clinic
 

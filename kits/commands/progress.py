@@ -1,4 +1,4 @@
-"""In which words is told how a job goes on: a line a round, and one for each change of its state?"""
+"""Text for a job's progress: one line per round and per state change."""
 
 from __future__ import annotations
 
