@@ -30,7 +30,7 @@ from ..kernel.wording import reason_of
 from .address import Address
 from .grpc_connection import PIECE_BYTES, GrpcConnection
 from .listener import BACKLOG
-from .mailbox import Mailbox
+from .mailbox import Mailbox, a_turn
 from .resolving import Endpoint, to_bind, to_dial
 
 METHOD = "/sundog.Wire/Frames"
@@ -134,7 +134,7 @@ class GrpcListener(Listener):
         if all(connection.is_over for connection in self._live):
             await asyncio.wait({self._stopping}, timeout=GrpcConnection.linger_seconds)
         else:
-            await _a_turn()
+            await a_turn()
 
     async def _serve(self, _: object, context: Any) -> None:
         """One stream, from its arrival to its end; the library cancels it when the peer has cancelled or gone."""
@@ -244,10 +244,3 @@ _kept: set[asyncio.Task[Any]] = set()
 def _keep(task: asyncio.Task[Any]) -> None:
     _kept.add(task)
     task.add_done_callback(_kept.discard)
-
-
-async def _a_turn() -> None:
-    """Let the tasks that are ready take a step."""
-    turn = asyncio.get_running_loop().create_future()
-    turn.get_loop().call_soon(turn.set_result, None)
-    await turn

@@ -119,3 +119,10 @@ class Mailbox(Generic[Item]):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+async def a_turn() -> None:
+    """Let the tasks that are ready take a step."""
+    turn = asyncio.get_running_loop().create_future()
+    turn.get_loop().call_soon(turn.set_result, None)
+    await turn

@@ -13,6 +13,7 @@ from ...kernel.messages import MAX_LINK_FRAME_BYTES
 from ...kernel.transport import Connection, EndOfConnection, Listener
 from ..address import is_loopback
 from ..endpoints import transport_of
+from ..mailbox import a_turn
 from .carrier import ConnectionReplaced
 from .complaints import Complaints
 from .hello import MAX_HELLO_BYTES, Hello, HelloOk, Identity, Peer, Refusal, encode_hello, pick_version, read_hello
@@ -65,6 +66,8 @@ class Acceptor:
         self.links: dict[Peer, Link] = {}
         self._newest: dict[tuple[str, str], Link] = {}
         """(role, name) → the link that was made last."""
+        self._away: dict[Peer, Link] = {}
+        """Those that are down, the first to go first."""
         self._identity = identity
         self._handler = handler
         self._intake = intake
@@ -96,6 +99,8 @@ class Acceptor:
             try:
                 while True:
                     connection = await listener.accept()
+                    if len(self._strangers) >= MAX_STRANGERS:
+                        await a_turn()  # a HELLO that is here already is read first: many may come at once
                     self._expect(connection)
                     task = tasks.create_task(self._attend(connection))
                     self._attending.add(task)
@@ -136,6 +141,7 @@ class Acceptor:
             _log.exception("a peer could not be let in", address=connection.peer)
         else:
             connection.max_frame_bytes = MAX_LINK_FRAME_BYTES
+            self._away.pop(link.peer, None)
             await link.serve(connection, encode_hello(answer))
             self._forget_later(link)
         finally:
@@ -205,9 +211,9 @@ class Acceptor:
             return
         if link.peer.role == ADMIN:
             self._timers.clock.call_later(self._timers.forget_seconds, lambda: self._forget(link))
-        self.links[link.peer] = self.links.pop(link.peer)  # the last to go is the last to be forgotten
-        for gone in [one for one in self.links.values() if not one.is_up][:-MAX_AWAY]:
-            self._forget(gone)
+        self._away[link.peer] = link
+        while len(self._away) > MAX_AWAY:
+            self._forget(self._away.pop(next(iter(self._away))))
 
     def _forget(self, link: Link) -> None:
         if not link.is_up and self.links.get(link.peer) is link:
@@ -216,6 +222,7 @@ class Acceptor:
 
     def _remove(self, link: Link) -> None:
         self.links.pop(link.peer, None)
+        self._away.pop(link.peer, None)
         key = (link.peer.role, link.peer.name)
         if self._newest.get(key) is link:
             del self._newest[key]

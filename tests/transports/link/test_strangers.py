@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from sundog.kernel.transport import Connection, ConnectionLost, FrameTooLarge
 from sundog.transports import endpoints
-from sundog.transports.link import Acceptor, Hello, Identity, acceptor
+from sundog.transports.link import Acceptor, Hello, Identity, Link, acceptor
 from sundog.transports.link.complaints import LINES, PERIOD_SECONDS, Complaints
 from sundog.transports.link.hello import MAX_HELLO_BYTES, encode_hello, read_answer
 
-from .sides import PROJECT, FakeClock, Sides, note
+from .sides import PROJECT, FakeClock, Sides, note, two_sides
 
 
 async def test_for_one_stranger_too_many_the_oldest_goes(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +31,48 @@ async def test_for_one_stranger_too_many_the_oldest_goes(sides: Sides, monkeypat
     assert server.is_up
     for stranger in strangers:
         stranger.abort()
+
+
+async def test_of_many_who_come_at_once_none_who_says_hello_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listener hands over all of them before the first HELLO is read."""
+    monkeypatch.setattr(acceptor, "MAX_STRANGERS", 3)
+    async with two_sides("inproc://server:0") as sides:
+        connections = await said_hello(await sides.listen(), 20)
+
+        for connection in connections:
+            read_answer(await connection.receive(), "here")
+
+        assert len(sides.acceptor.links) == 20
+        for connection in connections:
+            connection.abort()
+
+
+async def test_the_cost_of_a_lost_link_does_not_grow_with_the_number_of_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = Counter[str]()
+
+    def is_up(link: Link) -> bool:
+        looks["is_up"] += 1
+        return link._carrier is not None
+
+    monkeypatch.setattr(Link, "is_up", property(is_up))
+    monkeypatch.setattr(acceptor, "MAX_AWAY", 100)
+    async with two_sides("inproc://server:0") as sides:
+        for connection in await said_hello(await sides.listen(), 200):
+            read_answer(await connection.receive(), "here")
+            connection.abort()
+        for _ in range(200):
+            await sides.server.downs.get()
+
+        assert len(sides.acceptor.links) == 100
+        assert looks["is_up"] < 200 * 10
+
+
+async def said_hello(address: str, count: int) -> list[Connection]:
+    """Connections of so many sites; HELLO is on its way on each."""
+    connections = [await endpoints.connect(address) for _ in range(count)]
+    for number, connection in enumerate(connections):
+        await connection.send(encode_hello(Identity(PROJECT, "site", f"site-{number}").hello(0)))
+    return connections
 
 
 async def test_no_more_than_a_hello_is_taken_from_a_stranger(sides: Sides) -> None:
