@@ -15,6 +15,7 @@ from .figures import Figure, number, table_of
 from .machine import describe_machine
 from .page import write_page
 from .peers import peer_table
+from .program import keep_bytecode
 from .rounds import large_rounds, small_rounds
 from .sites import many_sites
 from .startup import startups
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the tables")
     parser.add_argument("--page", type=Path, help="write the figures into this page, too: docs/performance.md")
     asked = parser.parse_args()
+    keep_bytecode()
     machine = describe_machine()
     figures = []
     for name, measure in WORKLOADS.items():

@@ -25,6 +25,7 @@ from rich.table import Table
 from .figures import number
 from .machine import describe_machine
 from .measures import MEASURES, SLOW, Values
+from .program import keep_bytecode
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIRS = 5
@@ -87,7 +88,8 @@ def compare(old: Path, new: Path, names: Sequence[str], pairs: int) -> Compariso
     """Measure pair after pair; progress goes to stderr."""
     result = Comparison()
     for tree in (old, new):
-        compileall.compile_dir(tree / "src" / "sundog", quiet=2)  # no first run is slow for that
+        for folder in (tree / "src" / "sundog").iterdir():  # links, which compile_dir would not follow by itself
+            compileall.compile_dir(folder.resolve(), quiet=2)  # no first run is slow for that
     for pair in range(1, pairs + 1):
         for name in names:
             if name in result.left_out:
@@ -108,6 +110,7 @@ def measure(tree: Path, name: str) -> Values:
     """One measurement on one tree. Raises: TreeCannot."""
     own = tree / ".venv" / "bin" / "python"
     command = [str(own) if own.exists() else sys.executable, "-m", "benchmarks.measures", name]
+    keep_bytecode()
     environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         output, words = _communicate(process, tree)

@@ -1,7 +1,8 @@
-"""The program `sundog` of the interpreter that runs this, and what is raised when it gives nothing to measure."""
+"""The program `sundog` of the interpreter that runs this, and the error when there is nothing to measure."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,3 +24,8 @@ def run_program(*arguments: str) -> None:
         raise NotMeasured(f"sundog {arguments[0]}: not finished within {COMMAND_SECONDS:g} s") from None
     if done.returncode:
         raise NotMeasured(f"sundog {arguments[0]} ended with status {done.returncode}: {done.stderr.strip()[-500:]}")
+
+
+def keep_bytecode() -> None:
+    """Let the programs use compiled modules, as installed ones do, also where the environment forbids writing them."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
