@@ -300,6 +300,8 @@ class Transport(ABC):
     async def listen(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
         """Listen at `scheme://…`; port 0 picks a free one.
 
+        Handshakes go on side by side, whether or not somebody waits in `accept`: a slow peer holds up no other.
+
         Args:
             address: where.
             security: asked at each handshake; a peer in clear is turned away. None: in clear.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from tempfile import TemporaryDirectory
 
 import pytest
+import trustme
 
 from sundog.kernel.transport import Credentials
 from sundog.transports.address import Address
@@ -18,10 +21,29 @@ from sundog.transports.tcp import Tcp
 from sundog.transports.testing import CASES, Poke, Wire, applicable, run_case
 from sundog.transports.zeromq import ZeroMq, ZeroMqIpc
 
+from .tls_wire import TlsUnix
 from .unix_wire import Unix
 
 _folder = TemporaryDirectory(prefix="sundog-", dir="/tmp")  # unix socket paths must be short: others may be too long
 _serial = itertools.count()
+
+
+@cache
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def credentials_of(name: str) -> Credentials:
+    """A new certificate for a name, by the authority that all trust."""
+    issued = authority().issue_cert(f"{name}.clinic")
+    chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+    return Credentials(
+        certificate=ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode()),
+        chain=chain,
+        private_key=issued.private_key_pem.bytes(),
+        trust_anchors=authority().cert_pem.bytes(),
+        server_name="server.clinic",
+    )
 
 
 @asynccontextmanager
@@ -95,6 +117,13 @@ WIRES = {
         nobody=f"unix://{_folder.name}/nobody",
         bad_addresses=("unix://", "unix://relative/path"),
         poke=POKE,
+    ),
+    "TLS, from outside": Wire(
+        TlsUnix(),
+        address=lambda: f"unix://{_folder.name}/{next(_serial)}",
+        nobody=f"unix://{_folder.name}/nobody",
+        bad_addresses=("unix://", "unix://relative/path"),
+        credentials=credentials_of,
     ),
 }
 

@@ -23,7 +23,7 @@ class Unix(Transport):
 
     async def listen(self, address: str, *, security: Security | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Listener:
         self.require_clear(security, address)
-        path = _path(address)
+        path = path_of(address)
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.bind(str(path))
@@ -44,7 +44,7 @@ class Unix(Transport):
             sock = undo.enter_context(socket.socket(socket.AF_UNIX))
             sock.setblocking(False)
             try:
-                await asyncio.get_running_loop().sock_connect(sock, str(_path(address)))
+                await asyncio.get_running_loop().sock_connect(sock, str(path_of(address)))
             except OSError as error:
                 raise ConnectFailed(f"nobody there: {error}", where=address) from error
             undo.pop_all()
@@ -55,11 +55,11 @@ class UnixListener(SocketListener):
     """Removes its socket file at the end."""
 
     async def close(self) -> None:
-        _path(self.address).unlink(missing_ok=True)
+        path_of(self.address).unlink(missing_ok=True)
         await super().close()
 
 
-def _path(address: str) -> Path:
+def path_of(address: str) -> Path:
     scheme, _, path = address.partition("://")
     if scheme != "unix" or not path.startswith("/"):
         raise AddressError("wanted unix:///path", where=address)

@@ -75,7 +75,8 @@ class Party(Security):
         self.trouble: Exception | None = None
         """What `credentials` raises."""
         self.judged: list[bytes] = []
-        self.failures: list[TransportError] = []
+        self._loop = asyncio.get_running_loop()
+        self._failures: asyncio.Queue[TransportError] = asyncio.Queue()
 
     def credentials(self, address: str) -> Credentials:
         if self.trouble is not None:
@@ -88,7 +89,11 @@ class Party(Security):
             raise self.verdict
 
     def handshake_failed(self, peer: str, error: TransportError) -> None:
-        self.failures.append(error)
+        self._loop.call_soon_threadsafe(self._failures.put_nowait, error)
+
+    async def failure(self) -> TransportError:
+        """Wait for the next call of `handshake_failed`; its error."""
+        return await self._failures.get()
 
 
 def claim(is_so: bool, sentence: str) -> None:  # noqa: FBT001  # reads as an assertion
