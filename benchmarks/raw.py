@@ -67,12 +67,16 @@ def _round(connections: Sequence[socket.socket], model: np.ndarray, results: Seq
 
 def _send(connections: Sequence[socket.socket], model: memoryview) -> None:
     left = dict.fromkeys(connections, model)
+    ready = list(connections)  # nothing is under way: each takes some without waiting
     while left:
-        _, ready, _ = select.select([], list(left), [])
         for connection in ready:
-            left[connection] = left[connection][connection.send(left[connection]) :]
-            if not left[connection]:
+            rest = left[connection][connection.send(left[connection]) :]
+            if rest:
+                left[connection] = rest
+            else:
                 del left[connection]
+        if left:
+            _, ready, _ = select.select([], list(left), [])
 
 
 def _receive(left: dict[socket.socket, memoryview]) -> None:
@@ -93,13 +97,15 @@ def _received(connection: socket.socket, into: memoryview) -> memoryview:
 
 
 def _mean(results: Sequence[np.ndarray], model: np.ndarray) -> None:
+    first, second, *others = results
+    share = np.float32(1 / len(results))
     for start in range(0, len(model), BLOCK_ITEMS):
-        first, *others = (result[start : start + BLOCK_ITEMS] for result in results)
-        block = model[start : start + BLOCK_ITEMS]
-        np.copyto(block, first)
+        part = slice(start, start + BLOCK_ITEMS)
+        block = model[part]
+        np.add(first[part], second[part], out=block)
         for other in others:
-            block += other
-        block /= len(results)
+            block += other[part]
+        block *= share
 
 
 def _client(port: int, size_bytes: int, rounds: int) -> None:
