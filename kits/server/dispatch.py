@@ -371,15 +371,13 @@ class Dispatcher:
         deploying = asyncio.create_task(self._deploy_everywhere(dispatched))
         try:
             while not (await asyncio.wait([deploying], timeout=RENEW_SECONDS))[0]:
-                await asyncio.gather(*(self._renew(attempt, site) for site in dispatched.sites))
+                await _all_of(self._renew(attempt, site) for site in dispatched.sites)
             await deploying
         finally:
             deploying.cancel()
 
     async def _deploy_everywhere(self, dispatched: Dispatched) -> None:
-        everywhere = (self._deploy_here(dispatched), *(self._sites.deploy(dispatched, site) for site in dispatched.sites))
-        for error in filter(None, await asyncio.gather(*everywhere, return_exceptions=True)):
-            raise error
+        await _all_of((self._deploy_here(dispatched), *(self._sites.deploy(dispatched, site) for site in dispatched.sites)))
 
     async def _renew(self, attempt: _Attempt, site: str) -> None:
         try:
@@ -418,6 +416,12 @@ class Dispatcher:
             except (SiteNotReady, SiteRefuses) as exc:
                 log.warning("site_not_started", job=run, site=site, reason=exc.what)
             await news.wait()
+
+
+async def _all_of(work: Iterable[Awaitable[None]]) -> None:
+    """Wait until all is done; then raise the first error, if there is one."""
+    for error in filter(None, await asyncio.gather(*work, return_exceptions=True)):
+        raise error
 
 
 def _sites(meta: JobMeta, links: Mapping[str, Link]) -> frozenset[str]:

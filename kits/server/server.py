@@ -162,6 +162,7 @@ class Server:
         """End the runs, say goodbye, write what is to be written. Twice is fine."""
         if self._dispatching is not None:  # first: a job that waits goes on waiting, and does not start because another one ends
             self._dispatching.cancel()
+            await asyncio.gather(self._dispatching, return_exceptions=True)
         while self.runs:
             programs = list(self.runs.values())
             for program in programs:

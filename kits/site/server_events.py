@@ -49,8 +49,8 @@ class ServerEvents(DialerHandler):
             program.link_up()
 
     def link_down(self, link: Link, reason: str) -> None:
-        self._site.drop_unstarted()
         self._site.answers.waiting.left(lambda _: True)  # nobody hears the answers; nothing else ends
+        self._site.drop_unstarted()
 
     def refused(self, error: Refused) -> None:
         log.error("refused_by_server", code=error.code, reason=error.what, cure=error.cure)

@@ -152,7 +152,9 @@ class Site:
     def check(self, message: Check) -> None:
         """Could the job run here now?"""
         try:
-            token = self._reserved[message.run] = self._resources.check(message.run, message.spec)
+            token = self._resources.check(message.run, message.spec)
+            if message.run not in self.runs:
+                self._reserved[message.run] = token
             self._tell_free()  # before the answer: the server's picture is whole when it decides
         except Exception as exc:  # noqa: BLE001  # a resource manager is the operator's; the server waits for an answer
             self.link.send(Checked(message.run, "", Failure.of(exc).what))

@@ -14,8 +14,8 @@ import pytest
 from sundog.components.launchers.process import ProcessLauncher
 from sundog.components.resources.counted import ListResourceManager
 from sundog.components.schedulers.fifo import FifoScheduler
-from sundog.kernel.messages import MessageError
-from sundog.kits.protocol.messages import Command, Offer, Reply
+from sundog.kernel.messages import Message, MessageError
+from sundog.kits.protocol.messages import Cancel, Check, Command, Offer, Reply, Started, StartRun
 from sundog.kits.server.server import Server
 from sundog.kits.site.server_events import ServerEvents
 from sundog.kits.site.site import Site
@@ -23,8 +23,9 @@ from sundog.kits.supervisor.means import Means, open_means
 from sundog.kits.supervisor.storage import StorageFailed
 from sundog.kits.workspace.folders import Workspace
 from sundog.kits.workspace.kit import ServerKit, SiteKit
+from sundog.transports.link.carrier import ConnectionReplaced
 
-from ...e2e.jobs import JobFolder
+from ...e2e.jobs import JobFolder, training
 
 
 class Resources(ListResourceManager):
@@ -124,3 +125,33 @@ async def test_a_message_that_a_server_may_not_say_to_a_site_is_refused(pair: Pa
     for said in (Reply("1"), Offer("run", "task", None), Command("1", "list_jobs")):
         with pytest.raises(MessageError, match=f"{type(said).__name__} is nothing that a server says to a site"):
             ServerEvents(pair.site).message(pair.site.link, said, memoryview(b""))
+
+
+async def test_what_has_not_started_is_given_back_when_the_link_is_lost(pair: Pair) -> None:
+    """The server begins anew when the link is back, perhaps with another job."""
+    pair.site.check(Check("run", {}))
+    assert pair.resources.available() == {"gpu": 0}
+
+    pair.site.link.drop(ConnectionReplaced("cut by the test"))
+
+    assert pair.resources.available() == {"gpu": 1}
+
+
+async def test_a_run_is_started_once_however_often_that_is_said_and_ends_when_it_is_cancelled(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await pair.server.jobs.take_in(JobFolder(tmp_path / "job", [training(100_000)]).write())
+    async with asyncio.timeout(40):
+        await pair.server.jobs.wait_until(lambda: bool(pair.server.jobs.report(pair.server.jobs.table.find(job.id)).rounds))
+    program, said = pair.site.runs[job.id], list[Message]()
+    with monkeypatch.context() as patch:
+        patch.setattr(pair.site.link, "send", said.append)
+        pair.site.start_run(StartRun(job.id, "token", ["site-1"], 0))
+    assert said == [Started(job.id)]
+    assert pair.site.runs == {job.id: program}
+
+    pair.site.cancel(Cancel(job.id, "token"))
+    assert pair.resources.available() == {"gpu": 0}  # not before its process is gone
+    async with asyncio.timeout(40):
+        await program.ended.wait()
+    assert pair.resources.available() == {"gpu": 1}
