@@ -24,7 +24,9 @@ _HOMES = {
     "Decision": "kernel.operator_roles",
     "Executor": "kernel.roles",
     "Filter": "kernel.roles",
+    "JobHandle": "kernel.operator_roles",
     "Launcher": "kernel.operator_roles",
+    "LaunchSpec": "kernel.operator_roles",
     "Learner": "components.executors.learner",
     "ModelLocator": "kernel.roles",
     "ModelUpdate": "kernel.roles",
@@ -62,7 +64,9 @@ if TYPE_CHECKING:
     from .kernel.hookspecs import register as register
     from .kernel.operator_roles import AccessRule as AccessRule
     from .kernel.operator_roles import Decision as Decision
+    from .kernel.operator_roles import JobHandle as JobHandle
     from .kernel.operator_roles import Launcher as Launcher
+    from .kernel.operator_roles import LaunchSpec as LaunchSpec
     from .kernel.operator_roles import ResourceManager as ResourceManager
     from .kernel.operator_roles import RunningJob as RunningJob
     from .kernel.operator_roles import Scheduler as Scheduler

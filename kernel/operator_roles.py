@@ -196,7 +196,7 @@ class JobHandle(ABC):
     output: int | None = None
     """A descriptor to read stdout and stderr from, in the order written: a pipe's read end or a stream socket. The
     supervisor owns it from now on, reads it all the time and writes the run's log. When the process has ended, what is
-    there is read; the end of file is not waited for, since a helper may hold the other end. None: there is nothing to read.
+    there is read; the end of file is not waited for, since what it started may hold the other end. None: nothing to read.
 
     Whoever forwards output must go on when nobody reads it any more: a lost reader never costs the process its life.
     """
@@ -207,7 +207,7 @@ class JobHandle(ABC):
     async def wait(self) -> str:
         """Wait until the process has ended; gives "" for exit status 0, else how, in words: `describe_exit` has them.
 
-        Called once. A process that cannot be watched any more (its host or its agent is gone) has ended: say so in words.
+        Called once. A process that cannot be watched any more (its host is gone) has ended: say so in words.
         Cancelling it leaves the process running. Never raises.
         """
 
@@ -218,6 +218,9 @@ class JobHandle(ABC):
         SIGTERM asks, SIGKILL ends. SIGKILL is also sent after `wait` has returned, for what the process left behind:
         with it everything of this process is to end, such as its group, container or pod.
         """
+
+    def release(self) -> None:  # noqa: B027  # most hold nothing
+        """Let go of what the handle holds. The last call; `wait` has returned, or was cancelled because the supervisor ends."""
 
 
 class Launcher(ABC):

@@ -24,7 +24,7 @@ LAST_WORDS_CHARS = 300
 LINE_BYTES = 4000
 """Of the end of the output, so much is searched for the last line."""
 CRASH_BYTES = 64 * 1024
-"""Of what Python says about a crash, so much is searched for the job's own line."""
+"""What Python says about a crash is shorter. After more than this the process lives on: some child of its own crashed."""
 _FULL = b"\n[the log is full: what follows is dropped]\n"
 _FATAL = b"Fatal Python error"
 _FRAME = re.compile(r'File ".*/custom/(.+)", line (\d+) in (\S+)')
@@ -39,11 +39,14 @@ class LastWords:
 
     def hear(self, data: bytes) -> None:
         """Take the next bytes."""
+        end = self._end + data
         if self._crash:
-            self._crash = (self._crash + data)[:CRASH_BYTES]
-        elif (at := (self._end + data).rfind(_FATAL)) >= 0:
-            self._crash = (self._end + data)[at:]
-        self._end = (self._end + data)[-LINE_BYTES:]
+            self._crash += data
+        elif (at := end.rfind(_FATAL)) >= 0:
+            self._crash = end[at:]
+        if len(self._crash) > CRASH_BYTES:
+            self._crash = b""
+        self._end = end[-LINE_BYTES:]
 
     def __str__(self) -> str:
         """One line: the error and the job's own line that led to it, or the last line; empty if nothing was printed."""

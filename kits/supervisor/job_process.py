@@ -103,6 +103,7 @@ class JobProcess:
             _awaited.discard(self.pid)
             if self._handle is not None:
                 self._processes.alive.discard(self._handle)
+                self._handle.release()
             self._ended.set()
         log.info("job_process_ended", run=self._spec.run_id, pid=self.pid, how=how or "exit status 0")
         self._on_end(how, str(self._words))

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sundog.components.launchers.process import ProcessLauncher
 from sundog.components.resources.unlimited import AlwaysYes
 from sundog.components.schedulers.fifo import FifoScheduler
+from sundog.kernel.operator_roles import Launcher
 from sundog.kits.protocol.answers import JobReport
 from sundog.kits.protocol.records import JobChanged
 from sundog.kits.server.server import Server
@@ -37,10 +38,20 @@ COMPLETED, FAILED, ABORTED = "FINISHED:COMPLETED", "FINISHED:EXECUTION_EXCEPTION
 class Federation:
     """A server and its sites; what is submitted runs in processes of its own."""
 
-    def __init__(self, root: Path, stack: AsyncExitStack, *, max_jobs: int = 4, listen: str = "", stall_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        stack: AsyncExitStack,
+        *,
+        max_jobs: int = 4,
+        listen: str = "",
+        stall_seconds: float = 60.0,
+        launcher: Launcher | None = None,
+    ) -> None:
         self.root = root
         self.sites: dict[str, Site] = {}
         self._stack = stack
+        self._launcher = launcher or ProcessLauncher()
         writer = Writer()
         stack.push_async_callback(writer.close)
         self.means = Means(writer, Intake(writer))
@@ -48,7 +59,7 @@ class Federation:
         self.dialled = address
         """By sites that are added from now on."""
         kit = ServerKit(project="p", listen=address, admin_listen=address, stall_seconds=stall_seconds)
-        self.server = Server(self._workspace("server"), kit, self.means, launcher=ProcessLauncher(), scheduler=FifoScheduler(max_jobs))
+        self.server = Server(self._workspace("server"), kit, self.means, launcher=self._launcher, scheduler=FifoScheduler(max_jobs))
 
     async def start(self, *sites: str) -> None:
         await self._stack.enter_async_context(self.server)
@@ -58,7 +69,7 @@ class Federation:
 
     async def add(self, name: str) -> None:
         kit = SiteKit(project="p", name=name, endpoints=[self.dialled])
-        site = self.sites[name] = Site(self._workspace(name), kit, self.means, launcher=ProcessLauncher(), resources=AlwaysYes())
+        site = self.sites[name] = Site(self._workspace(name), kit, self.means, launcher=self._launcher, resources=AlwaysYes())
         await self._stack.enter_async_context(site)
 
     async def submit(self, job: JobFolder | Path) -> str:

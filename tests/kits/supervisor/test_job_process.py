@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import socket
+import sys
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -17,7 +21,7 @@ import pytest
 from sundog.components.launchers.process import ProcessLauncher
 from sundog.kernel.errors import Failure
 from sundog.kernel.messages import Message, encode
-from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
+from sundog.kernel.operator_roles import TOKEN_VARIABLE, JobHandle, Launcher, LaunchSpec
 from sundog.kernel.shareable import Kind, Shareable
 from sundog.kernel.transport import Connection, Frame
 from sundog.kits.handover import messages as say
@@ -25,9 +29,9 @@ from sundog.kits.job.mailbox import Mailbox
 from sundog.kits.job.payloads import Sender
 from sundog.kits.job.process import MESSAGES_WAITING, SUPERVISOR_LOST, ProcessChannel
 from sundog.kits.protocol.messages import Grew, TaskFor
-from sundog.kits.supervisor import job_process
+from sundog.kits.supervisor import job_channel, job_output, job_process
 from sundog.kits.supervisor.job_channel import job_spec
-from sundog.kits.supervisor.job_output import JobOutput
+from sundog.kits.supervisor.job_output import JobOutput, LastWords
 from sundog.kits.supervisor.job_process import JobProcess, JobProcesses
 from sundog.kits.workspace import posix
 from sundog.transports.link import Writer
@@ -51,6 +55,28 @@ class Trainer(Executor):
     def kill(self, ctx):
         print("these were my last words", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def swap(self, ctx):
+        "Leaves a pipe in the place of the log, whose reader would wait for ever."
+        while not Path("log.txt").exists():
+            continue
+        os.unlink("log.txt")
+        os.mkfifo("log.txt")
+        os._exit(3)
+
+    def escape(self, ctx):
+        "Dies, and leaves one that carries no mark of the run and holds the output open."
+        sleeper = [sys.executable, "-c", "import signal; signal.pause()"]
+        child = subprocess.Popen(sleeper, start_new_session=True, env={"PATH": ""})
+        print("child", child.pid, flush=True)
+        os._exit(3)
+
+    def native(self, ctx):
+        for _ in range(100):
+            os.write(1, b"x" * 99 + b"\\n")
+
+    def look(self, ctx):
+        print("seen:", sorted(name for name in os.environ if name.startswith("SUNDOG_")))
 
     def crash(self, ctx):
         os.abort()
@@ -97,7 +123,7 @@ class Watched:
     """A job process and what became of it."""
 
     def __init__(self, folder: Path, writer: Writer, launcher: Launcher | None = None, code: str = CODE) -> None:
-        tasks = ["train", "kill", "crash", "interrupt", "leave", "polite", "deaf", "close_all"]
+        tasks = ["train", "kill", "crash", "interrupt", "leave", "polite", "deaf", "close_all", "swap", "escape", "native", "look"]
         write_app(folder, "site", {"executors": [{"tasks": tasks, "executor": {"path": "trainer_h11.Trainer"}}]}, {"trainer_h11.py": code})
         self.folder = folder
         self.mark = f"{RUN}-{uuid.uuid4().hex}"  # who runs the same tests beside these must not have his processes killed
@@ -106,9 +132,9 @@ class Watched:
         self.heard: asyncio.Queue[Message] = asyncio.Queue()
         self.ended: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
         self.processes = JobProcesses(launcher or ProcessLauncher(), folder / "channels")
-        output = JobOutput(folder / "log.txt", writer, lambda: None)
+        self.output = JobOutput(folder / "log.txt", writer, lambda: None)
         self.process = JobProcess(
-            self.processes, spec, lambda: document, self.hear, lambda *how: self.ended.set_result(how), output
+            self.processes, spec, lambda: document, self.hear, lambda *how: self.ended.set_result(how), self.output
         )  # fmt: skip
         self.running = asyncio.create_task(self.process.run())
 
@@ -166,9 +192,10 @@ async def test_a_death_by_signal_is_told_with_its_last_words(watched: Watched) -
 
 
 async def test_a_crash_in_native_code_has_last_words_of_pythons_and_its_line_in_the_log(watched: Watched) -> None:
+    line = CODE.splitlines().index("        os.abort()") + 1
     watched.give("crash")
 
-    assert await watched.end() == ("killed by signal 6 (SIGABRT)", "Fatal Python error: Aborted at trainer_h11.py:19 in crash")
+    assert await watched.end() == ("killed by signal 6 (SIGABRT)", f"Fatal Python error: Aborted at trainer_h11.py:{line} in crash")
     assert re.search(r'trainer.*\.py", line \d+ in crash', (watched.folder / "log.txt").read_text())
 
 
@@ -196,11 +223,59 @@ async def test_sigterm_that_nobody_explained_is_a_death(watched: Watched) -> Non
     assert watched.heard.empty()
 
 
+async def test_one_that_swaps_its_log_for_a_pipe_holds_nobody_up(watched: Watched, writer: Writer) -> None:
+    watched.give("swap")
+    assert (await watched.end())[0] == "exit status 3"
+
+    output = JobOutput(watched.folder / "log.txt", writer, lambda: None)
+    reader, end = os.pipe()
+    os.write(end, b"the next process\n")
+    os.close(end)
+    await asyncio.wait_for(output.copy(reader, LastWords()), DEADLINE_SECONDS)
+
+    assert (watched.folder / "log.txt").read_text() == "the next process\n"
+
+
+async def test_the_end_of_the_output_is_not_waited_for_while_another_process_holds_it(watched: Watched) -> None:
+    watched.give("escape")
+
+    how, last_words = await watched.end()
+
+    assert how == "exit status 3"
+    word, _, child = last_words.partition(" ")
+    assert word == "child"
+    psutil.Process(int(child)).kill()  # whoever takes the mark off gets away: isolation "none"
+
+
+async def test_what_native_code_prints_is_limited_too(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_output, "RUN_LOG_BYTES", 1000)
+    watched.give("native")
+    assert isinstance(await watched.next(), say.ResultFor)
+    watched.process.send(say.Finished())
+    assert (await watched.end())[0] == ""
+
+    await watched.output.close()
+    text = (watched.folder / "log.txt").read_text()
+    assert text.index("[the log is full") == 1001
+    assert int(text.rpartition("\n[")[2].partition(" bytes are missing")[0]) >= 9000
+
+
+async def test_job_code_does_not_see_how_its_process_was_started(watched: Watched) -> None:
+    watched.give("look")
+    assert isinstance(await watched.next(), say.ResultFor)
+    watched.process.send(say.Finished())
+    await watched.end()
+
+    assert "seen: ['SUNDOG_RUN']" in (watched.folder / "log.txt").read_text()
+
+
 async def test_one_that_closed_its_channel_is_not_waited_for(watched: Watched) -> None:
     """Job code may close every descriptor, as programs do that become daemons: nothing would ever be heard of it."""
     watched.give("close_all")
 
-    assert (await watched.end())[0] == "killed by signal 9 (SIGKILL); because it had closed its channel to the supervisor"
+    how, _ = await watched.end()
+    it_left = f"exit status {SUPERVISOR_LOST}"  # when its thread for the channel happened to be awake
+    assert how in (it_left, "killed by signal 9 (SIGKILL); because it had closed its channel to the supervisor")
 
 
 class Chatter(Launcher, JobHandle, Connection):
@@ -349,3 +424,106 @@ async def test_one_whose_words_make_no_sense_is_ended(tmp_path: Path, writer: Wr
             raise KeyError(message)
 
     assert (await Deaf(tmp_path, writer).end())[0].startswith("killed by signal 9 (SIGKILL); because what it said made no sense: ")
+
+
+# --- over an address ---
+
+
+class Dialled(ProcessLauncher):
+    """Its processes connect to an address, and show a token.
+
+    Args:
+        change: what becomes of the spec.
+    """
+
+    channel = "address"
+
+    def __init__(self, **change: Any) -> None:
+        self.change = change
+
+    async def launch(self, spec: LaunchSpec) -> JobHandle:
+        self.spec = spec
+        return await super().launch(replace(spec, **self.change))
+
+
+async def test_a_process_that_inherits_nothing_connects_and_shows_its_token(tmp_path: Path, writer: Writer) -> None:
+    launcher = Dialled()
+    watched = Watched(tmp_path, writer, launcher)
+    assert await watched.next() == say.Ready()
+
+    assert launcher.spec.descriptors == ()
+    token = launcher.spec.environment[TOKEN_VARIABLE]
+    assert len(token) == 64
+    assert token not in " ".join(psutil.Process(watched.process.pid).cmdline())
+    assert list((tmp_path / "channels").iterdir()) == []  # nobody else can connect
+    assert (tmp_path / "channels").stat().st_mode & 0o777 == 0o700
+    watched.process.send(say.Finished())
+    assert (await watched.end())[0] == ""
+
+
+async def test_a_path_that_is_too_long_for_a_socket_is_replaced_by_a_short_one(tmp_path: Path, writer: Writer) -> None:
+    launcher = Dialled()
+    watched = Watched(tmp_path / ("long" * 30), writer, launcher)
+    assert await watched.next() == say.Ready()
+
+    assert not Path(launcher.spec.address.removeprefix("unix:")).parent.exists()
+    watched.process.send(say.Finished())
+    assert (await watched.end())[0] == ""
+
+
+async def test_whoever_connects_without_the_token_is_not_served(tmp_path: Path, writer: Writer) -> None:
+    class Wrong(Dialled):
+        async def launch(self, spec: LaunchSpec) -> JobHandle:
+            self.change["environment"] = {**spec.environment, TOKEN_VARIABLE: "0" * 64}
+            return await super().launch(spec)
+
+    how, _ = await Watched(tmp_path, writer, Wrong()).end()
+
+    assert "because it could not be served: [SD-5171]" in how
+
+
+async def test_the_deadline_for_the_connection_names_what_was_waited_for(
+    tmp_path: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_channel, "CONNECT_SECONDS", 0.1)
+    launcher = Dialled(command=(sys.executable, "-c", "import signal; signal.pause()"))
+
+    how, _ = await Watched(tmp_path, writer, launcher).end()
+
+    assert how.startswith("killed by signal 9 (SIGKILL); because it could not be served: [SD-5170] ")
+    assert "waited 0.1 s for the job process to connect" in how
+
+
+async def test_one_that_ends_before_it_connects_has_ended(tmp_path: Path, writer: Writer) -> None:
+    launcher = Dialled(command=(sys.executable, "-c", "print('no such module'); raise SystemExit(7)"))
+
+    assert await Watched(tmp_path, writer, launcher).end() == ("exit status 7", "no such module")
+
+
+# --- in a hurry ---
+
+
+async def test_a_start_that_never_comes_to_its_end_can_be_stopped(tmp_path: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Never(Launcher):
+        async def launch(self, spec: LaunchSpec) -> JobHandle:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    monkeypatch.setattr(job_process, "TERM_SECONDS", 0.1)
+    watched = Watched(tmp_path, writer, Never())
+
+    await watched.process.stop("by alice", grace_seconds=0.1)
+
+    assert await watched.end() == ("it was stopped while it was being started", "")
+
+
+async def test_in_a_hurry_one_participants_processes_are_killed_and_no_others(watched: Watched, tmp_path: Path, writer: Writer) -> None:
+    other = Watched(tmp_path / "other", writer)
+    await other.next()
+
+    watched.processes.kill_all()
+
+    assert (await watched.end())[0] == "killed by signal 9 (SIGKILL)"
+    assert watched.processes.alive == set()
+    other.process.send(say.Finished())
+    assert (await other.end())[0] == ""
