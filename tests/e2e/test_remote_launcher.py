@@ -16,6 +16,7 @@ from sundog.kits.protocol.answers import JobReport
 from sundog.kits.supervisor.kit_parts import KitParts
 from sundog.kits.workspace import posix
 
+from ..docs.pages import Page
 from .test_processes import ABORTED, COMPLETED, KILL, Federation, Gate, executed, federation_of, trainer
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello-numpy"
@@ -31,8 +32,7 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launch
     with host:
         assert host.stdout is not None
         assert host.stdout.readline() == b"ready\n"
-        spec = {"id": "launcher", "path": "remote_launcher.RemoteLauncher", "args": {"host": address}}
-        yield KitParts([spec], "startup/fed_client.json").take(Launcher, "ProcessLauncher")
+        yield kit_launcher(path="remote_launcher.RemoteLauncher", args={"host": address})
         host.terminate()
 
 
@@ -40,6 +40,12 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launch
 async def federation(tmp_path: Path, launcher: Launcher) -> AsyncIterator[Federation]:
     async with federation_of(tmp_path / "f", *SITES, launcher=launcher) as made:
         yield made
+
+
+def kit_launcher(**spec: object) -> Launcher:
+    """As a participant finds it in its kit."""
+    found: Launcher = KitParts([{"id": "launcher", **spec}], "startup/fed_client.json").take(Launcher, "ProcessLauncher")
+    return found
 
 
 async def example_run_by(launcher: Launcher, root: Path) -> JobReport:
@@ -82,3 +88,13 @@ async def test_an_abort_ends_one_that_does_not_look(federation: Federation, tmp_
     assert federation.server.runs == {}
     await federation.sites["site-1"].close()
     assert [posix.processes_of_run(f"{job_id}/{name}") for name in ("server", "site-1")] == [[], []]
+
+
+async def test_the_launcher_of_the_page_runs_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = [block for block in Page("docs/plugins.md").blocks("python") if "class NiceLauncher" in block]
+    (tmp_path / "clinic_plugins.py").write_text(block)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    report = await example_run_by(kit_launcher(path="clinic_plugins.NiceLauncher", args={"by": 5}), tmp_path)
+
+    assert report.status == COMPLETED
