@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sundog.kernel.errors import TransportError
-from sundog.kernel.transport import CertificateRejected, Connection, ConnectionLost, Credentials, HandshakeFailed
+from sundog.kernel.transport import CertificateRejected, Connection, ConnectionLost, Credentials, HandshakeFailed, Security
 from sundog.transports import endpoints
 from sundog.transports.link import Acceptor, Dialer, Hello, Identity, LinkSecurity
 from sundog.transports.link.hello import HelloOk, encode_hello, read_answer, read_hello
@@ -233,7 +233,7 @@ async def test_a_server_in_clear_takes_no_link_from_a_secured_listener(secured: 
     secured.sides.tasks.create_task(secured.sides.acceptor.serve(listener))
     _, owner = secured.dialer(listener.address, site())
 
-    assert isinstance(await owner.refusals.get(), CertificateMismatch)
+    assert (await owner.refusals.get()).what == "this server takes links in clear only, the connection has a certificate"
 
 
 async def test_the_project_is_judged_after_the_certificate(secured: Secured) -> None:
@@ -279,18 +279,43 @@ async def test_a_check_that_fails_refuses_and_ends_no_dialer(secured: Secured) -
     assert (await owner.ups.get()).is_up
 
 
-async def test_nothing_is_said_over_a_transport_that_ignores_security(secured: Secured) -> None:
-    """A third-party wire that swallows the argument: the server must not be taken for one that was checked."""
+@pytest.mark.parametrize("asks", [False, True])
+async def test_nothing_is_said_over_a_transport_that_ignores_security(secured: Secured, asks: bool) -> None:
+    """A third-party wire that swallows the argument, or what it was told: the server was not checked."""
+
+    async def connect(address: str, security: Security | None = None) -> Connection:
+        if asks and security is not None:
+            security.credentials(address)
+        return await endpoints.connect(address)
+
     listener = await endpoints.listen(secured.sides.wire)
     secured.sides.listeners.append(listener)
-    secured.sides.connect = lambda address, security=None: endpoints.connect(address)  # type: ignore[method-assign]
+    secured.sides.connect = connect  # type: ignore[method-assign]
     _, owner = secured.dialer(listener.address, site())
 
     connection = await listener.accept()
 
     with pytest.raises(ConnectionLost):
         await connection.receive()
-    assert (await owner.refusals.get()).code == "SD-2170"
+    assert (await owner.refusals.get()).what == "the transport connected without checking certificates"
+
+
+async def test_a_wire_that_asks_twice_in_one_attempt_presents_one_certificate(secured: Secured) -> None:
+    """It may try several addresses of a host, side by side."""
+    card = site()
+
+    async def connect(address: str, security: Security | None = None) -> Connection:
+        connection = await endpoints.connect(address, security=security)
+        card.serial += 1
+        assert security is not None
+        security.credentials(address)
+        return connection
+
+    secured.sides.connect = connect  # type: ignore[method-assign]
+    _, owner = secured.dialer(await secured.listen(), card)
+
+    assert (await owner.ups.get()).is_up
+    assert secured.admitted == [("site-1", b"site/site-1/1")]
 
 
 async def test_a_wire_without_security_is_left_for_the_next(secured: Secured) -> None:
