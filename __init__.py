@@ -47,6 +47,12 @@ _HOMES = {
     "Transport": "kernel.transport",
     "SundogError": "kernel.errors",
     "Session": "kits.admin.session",
+    "AtServer": "kits.commands.declaration",
+    "AtSite": "kits.commands.declaration",
+    "Command": "kits.commands.declaration",
+    "Parameter": "kits.protocol.requests",
+    "Request": "kits.protocol.requests",
+    "TargetedRequest": "kits.protocol.requests",
     "site": "components.executors.script_site",
     "simulate": "kits.simulator.simulate",
 }
@@ -90,6 +96,12 @@ if TYPE_CHECKING:
     from .kernel.transport import Listener as Listener
     from .kernel.transport import Transport as Transport
     from .kits.admin.session import Session as Session
+    from .kits.commands.declaration import AtServer as AtServer
+    from .kits.commands.declaration import AtSite as AtSite
+    from .kits.commands.declaration import Command as Command
+    from .kits.protocol.requests import Parameter as Parameter
+    from .kits.protocol.requests import Request as Request
+    from .kits.protocol.requests import TargetedRequest as TargetedRequest
     from .kits.simulator.simulate import simulate as simulate
 else:  # hidden from type checkers, which would take every misspelt name for Any
 

@@ -36,6 +36,11 @@ NO_COMPONENT_ROLES = ("transports", "commands")
 """Roles whose classes no spec can name."""
 
 
+def blocked_names() -> frozenset[str]:
+    """The names in the environment variable SUNDOG_BLOCK_PLUGINS."""
+    return frozenset(os.environ.get(BLOCK_VARIABLE, "").replace(" ", "").split(","))
+
+
 class HookApiMismatch(PluginError):
     """A plugin was written for another version of the hooks.
 
@@ -156,7 +161,7 @@ class Plugins:
         self._loaded: dict[str, Plugin] = {}
         self.watchers: dict[str, object] = {}
         """Plugin → its module, of those with `@observe` functions (see `observers`)."""
-        self._blocked = frozenset(os.environ.get(BLOCK_VARIABLE, "").replace(" ", "").split(",") if blocked is None else blocked)
+        self._blocked = blocked_names() if blocked is None else frozenset(blocked)
         found = metadata.entry_points(group=ENTRY_POINT_GROUP) if entry_points is None else entry_points
         for plugin in [*map(_built_in, built_in), *sorted(map(_installed, found), key=lambda plugin: plugin.name)]:
             self._load(plugin)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +35,18 @@ def _logging_as_it_was() -> Iterator[None]:
     """Where logs go is the process's business: what a test decides, such as by opening a Session, ends with it."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def clinic_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH with the plugin of tests/data/clinic_plugin, from a wheel of it."""
+    source, wheels, installed = (tmp_path_factory.mktemp(name) for name in ("clinic-source", "clinic-wheel", "clinic-installed"))
+    shutil.copytree(Path(__file__).parent / "data" / "clinic_plugin", source, dirs_exist_ok=True)  # setuptools leaves a build folder
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    alone = ["--no-deps", "--no-index"]
+    subprocess.run([*pip, "wheel", *alone, "--no-build-isolation", "--wheel-dir", str(wheels), str(source)], check=True)
+    subprocess.run([*pip, "install", *alone, "--target", str(installed), *map(str, wheels.glob("*.whl"))], check=True)
+    return installed
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def typed(command: AnyCommand) -> tuple[Typed, ...]:
     Raises:
         NoDeclaration: a field has a type that cannot be typed on a line.
     """
-    fields = [(field, *_taken_apart(field.type)) for field in msgspec.structs.fields(command.line or command.request)]
+    fields = [(field, *_taken_apart(field.type)) for field in _fields(command.line or command.request)]
     return tuple(Typed(_parameter(command, field, kind, notes), mark) for field, kind, notes in fields if (mark := _mark(notes)).is_typed)
 
 
@@ -50,6 +50,12 @@ def schema(command: AnyCommand) -> dict[str, Any]:
     kinds = [*(command.gives or command.answers), CommandFailed]
     references, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     return {"title": command.name, "anyOf": list(references), "$defs": definitions}
+
+
+def _fields(kind: type[msgspec.Struct]) -> list[msgspec.structs.FieldInfo]:
+    """The fields as they are written, those of a base class first; msgspec has those that are keywords only at the end."""
+    written = [name for one in reversed(kind.__mro__) for name in vars(one).get("__annotations__", ())]
+    return sorted(msgspec.structs.fields(kind), key=lambda field: written.index(field.name))
 
 
 def _usage(parameter: click.Parameter) -> str:

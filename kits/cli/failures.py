@@ -9,7 +9,7 @@ import traceback
 import click
 import msgspec
 
-from ...kernel.errors import CommandLineError, Failure, SundogError, paragraph
+from ...kernel.errors import CommandLineError, Failure, PluginError, SundogError, paragraph
 from ...kernel.wording import printable
 from ..protocol.answers import CommandFailed, Problem
 
@@ -28,6 +28,17 @@ class Unexpected(CommandLineError):
     """
 
     code = "SD-7001"
+
+
+class NoSubCommand(PluginError):
+    """A plugin brings a sub-command of `sundog` that is not one.
+
+    Cause: the entry point of the group sundog.cli names something that is not a `click.Command`.
+
+    Cure: tell the plugin's author, or uninstall the package in the message.
+    """
+
+    code = "SD-1083"
 
 
 def tell(error: BaseException, *, as_json: bool) -> int:

@@ -1,4 +1,4 @@
-"""What does `sundog` do? The table of its sub-commands, each imported when it is called (the command line is a contract: DESIGN §8)."""
+"""`sundog`: the table of its sub-commands, each imported when it is called. Plugins may bring more (see `plugged`)."""
 
 from __future__ import annotations
 
@@ -31,11 +31,15 @@ class LazyCommands(click.Group):
     """Commands that are known by name and summary until one is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(SUMMARIES)
+        from .plugged import sub_commands
+
+        return list(dict.fromkeys([*SUMMARIES, *sub_commands()]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in SUMMARIES:
-            return None
+            from .plugged import load
+
+            return load(cmd_name)
         command: click.Command = import_module(f".{cmd_name}", __package__).command
         return command
 
@@ -43,6 +47,11 @@ class LazyCommands(click.Group):
         """List them without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(SUMMARIES.items()))
+        from .plugged import summaries
+
+        if more := summaries(SUMMARIES):
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(more)
 
 
 @click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,6 +7,8 @@ import msgspec
 
 from ...kernel.plugins import Plugin, plugins
 from .failures import print_json
+from .main import SUMMARIES
+from .plugged import sub_commands, summaries
 
 
 @click.command()
@@ -15,10 +17,13 @@ def command(*, as_json: bool) -> None:
     """Show the plugins that are installed, and the names that each brings, by role."""
     found = plugins().listing()
     if as_json:
-        print_json({"plugins": [msgspec.to_builtins(plugin) for plugin in found]})
+        words = {word: [entry.value for entry in entries] for word, entries in sub_commands().items()}
+        print_json({"plugins": [msgspec.to_builtins(plugin) for plugin in found], "sub_commands": words})
         return
     for plugin in found:
         _show(plugin)
+    for word, summary in summaries(SUMMARIES):
+        click.echo(f"sundog {word}  {summary}")
 
 
 def _show(plugin: Plugin) -> None:

@@ -26,7 +26,7 @@ PAGE = Page("docs/plugins.md")
 def installed(tmp_path: Path) -> dict[str, str]:
     """The files of the page, each under the name in its first line, and what pip would write; gives an environment that has them."""
     root = tmp_path / "site-packages"
-    for block in [*PAGE.blocks("python"), *PAGE.blocks("toml")]:
+    for block in [*PAGE.blocks("python"), PAGE.blocks("toml")[0]]:
         path = root / block.partition("\n")[0].removeprefix("# ")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block, encoding="utf-8")
@@ -34,7 +34,8 @@ def installed(tmp_path: Path) -> dict[str, str]:
     info = root / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    points = "".join(f"{name} = {module}\n" for name, module in project["entry-points"]["sundog"].items())
+    added = tomllib.loads(PAGE.blocks("toml")[1])["project"]["entry-points"]["sundog"]
+    points = "".join(f"{name} = {module}\n" for name, module in (project["entry-points"]["sundog"] | added).items())
     (info / "entry_points.txt").write_text(f"[sundog]\n{points}")
     return {**os.environ, "PYTHONPATH": str(root)}
 
@@ -51,6 +52,11 @@ def test_it_is_listed_with_its_origin(installed: dict[str, str]) -> None:
 
     assert (found["distribution"], found["version"], found["module"]) == ("sundog-clip", "1.0", "sundog_clip.plugin")
     assert [(entry["role"], entry["name"]) for entry in found["registrations"]] == [("filters", "ClipNorm")]
+
+
+def test_its_command_is_one_of_the_admin_s(installed: dict[str, str]) -> None:
+    assert "free_space TARGET [-g]" in run(installed, "admin", "--help")
+    assert "Space" in json.loads(run(installed, "schema", "free_space"))["$defs"]
 
 
 def test_a_job_uses_its_filter_and_its_observer_watches(installed: dict[str, str], tmp_path: Path) -> None:

@@ -195,6 +195,25 @@ def test_each_line_is_out_before_the_job_goes_on(clinic: Clinic) -> None:
     assert out.getvalue().splitlines()[-1].startswith("endless: FINISHED:ABORTED (aborted by admin) after ")
 
 
+def failing(clinic: Clinic) -> str:
+    """A job whose sites cannot build their app."""
+    client = {"executors": [{"tasks": ["train"], "executor": {"name": "NoSuchTrainer"}}]}
+    name = clinic.federation.job("failing", files={"app/config/config_fed_client.json": json.dumps(client).encode()})
+    return clinic.session.submit_job(name)
+
+
+def test_watching_a_job_that_failed_exits_as_the_job_did(clinic: Clinic) -> None:
+    job_id = failing(clinic)
+
+    status, out, _ = clinic.run(f"monitor_job {job_id}")
+    as_json, document, _ = clinic.run(f"monitor_job {job_id}", as_json=True)
+
+    assert (status, as_json) == (5, 5)
+    assert "failing: FINISHED:EXECUTION_EXCEPTION" in out
+    assert json.loads(document)["status"] == "FINISHED:EXECUTION_EXCEPTION"
+    assert clinic.run(f"get_job_report {job_id}")[0] == 0  # the question was answered
+
+
 # --- a line ---
 
 
@@ -204,6 +223,9 @@ def test_each_line_is_out_before_the_job_goes_on(clinic: Clinic) -> None:
         ("", "SD-6020"),
         ("lst_jobs", "did you mean 'list_jobs'?"),
         ("check_status srv", "is not one of 'server', 'client'"),
+        ("check_status", "Missing argument 'TARGET': wanted server or client\n"),
+        ("shutdown", "there is no command 'shutdown'; use `sundog poc stop`"),
+        ("abort x", "use `abort_job JOB_ID`"),
         ("submit_job", "Missing argument 'FOLDER'"),
         ("submit_job 'a b", "No closing quotation"),
         ("abort_job 1 2", "unexpected extra argument (2)"),

@@ -32,6 +32,14 @@ def test_a_long_row_is_not_broken_in_a_pipe() -> None:
     assert "1:01:01" in out
 
 
+def test_a_long_reason_does_not_pad_the_other_rows() -> None:
+    rows = [JobRow("4" * 36, "hello", "SUBMITTED", 0.0, 1.0, reason) for reason in ("r" * 300, "")]
+
+    heading, long, short = shown(LIST_JOBS.show(JobList(rows))).splitlines()
+
+    assert (heading.endswith("REASON"), len(long) > 300, len(short) < 150) == (True, True, True)
+
+
 def test_names_from_outside_cannot_move_the_cursor() -> None:
     row = JobRow("4" * 36, "evil\x1b[2J[bold]\r", "SUBMITTED", 0.0, 0.0, "")
 

@@ -39,6 +39,10 @@ def test_it_shows_state_sites_and_rounds() -> None:
     assert [line.split() for line in lines[4:6]] == [["train", str(n), "1", "of", "2", "0.50", f"accuracy={n / 100:g}"] for n in (0, 1)]
 
 
+def test_one_round_is_one_round() -> None:
+    assert drawn(report(1), 24)[1].rstrip() == "RUNNING  3.0 s  1 round"
+
+
 def test_it_fits_a_terminal_however_many_rounds_there_are() -> None:
     lines = drawn(report(500), 24)
 

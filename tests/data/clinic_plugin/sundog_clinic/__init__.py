@@ -1,0 +1,1 @@
+"""The plugin of Sundog's own tests."""
