@@ -118,26 +118,17 @@ class _Address(Channel):
 
     def __init__(self, spec: LaunchSpec, folder: Path) -> None:
         self._token = secrets.token_hex(TOKEN_BYTES)
-        self._undo = contextlib.ExitStack()
-        self._path = self._place(folder, spec.run_id)
-        self._listener = self._undo.enter_context(socket.socket(socket.AF_UNIX))
-        self._listener.setblocking(False)
-        self._listener.bind(os.fspath(self._path))
-        self._listener.listen(1)
         self._awaited = "the job process to connect"
+        with contextlib.ExitStack() as undo:
+            self._path = _place(folder, spec.run_id, undo)
+            self._listener = undo.enter_context(socket.socket(socket.AF_UNIX))
+            self._listener.setblocking(False)
+            self._listener.bind(os.fspath(self._path))
+            self._listener.listen(1)
+            self._undo = undo.pop_all()
         address = f"unix:{self._path}"
         secret = {CHANNEL_VARIABLE: address, TOKEN_VARIABLE: self._token}
         super().__init__(replace(spec, address=address, environment={**spec.environment, **secret}))
-
-    def _place(self, folder: Path, run_id: str) -> Path:
-        """A path for the socket of a run, which has one job process at a time; a short one if the workspace's is too long."""
-        folder.mkdir(mode=0o700, exist_ok=True)
-        path = folder / sha256(run_id.encode()).hexdigest()[:16]
-        if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
-            path = Path(self._undo.enter_context(tempfile.TemporaryDirectory(prefix="sundog-"))) / "job"
-        path.unlink(missing_ok=True)  # of a supervisor that was killed
-        self._undo.callback(path.unlink, missing_ok=True)
-        return path
 
     async def connection(self, _handle: JobHandle, exiting: asyncio.Future[str]) -> Connection | None:
         accepting = asyncio.ensure_future(self._accept())
@@ -169,6 +160,17 @@ class _Address(Channel):
 
     def close(self) -> None:
         self._undo.close()
+
+
+def _place(folder: Path, run_id: str, undo: contextlib.ExitStack) -> Path:
+    """A path for the socket of a run, which has one job process at a time; a short one if the workspace's is too long."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / sha256(run_id.encode()).hexdigest()[:16]
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
+        path = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="sundog-"))) / "job"
+    path.unlink(missing_ok=True)  # of a supervisor that was killed
+    undo.callback(path.unlink, missing_ok=True)
+    return path
 
 
 def _stream(sock: socket.socket) -> Connection:

@@ -27,7 +27,9 @@ CRASH_BYTES = 64 * 1024
 """What Python says about a crash is shorter. After more than this the process lives on: some child of its own crashed."""
 _FULL = b"\n[the log is full: what follows is dropped]\n"
 _FATAL = b"Fatal Python error"
-_FRAME = re.compile(r'File ".*/custom/(.+)", line (\d+) in (\S+)')
+_FRAME = re.compile(r' *File "[^"]*/custom/([^"]+)", line (\d+) in (\S+)')
+_FRAME_CHARS = 500
+"""A longer line is no frame; text from a job must not keep the event loop busy."""
 
 
 class LastWords:
@@ -59,7 +61,8 @@ class LastWords:
             return []
         error, *rest = self._crash.decode(errors="replace").splitlines()
         current = "\n".join(rest).partition("Current thread")[2].partition("\n\n")[0]
-        found = _FRAME.search(current)
+        frames = (_FRAME.fullmatch(line) for line in current.splitlines() if len(line) <= _FRAME_CHARS)
+        found = next(filter(None, frames), None)
         return [f"{error.strip()} at {found[1]}:{found[2]} in {found[3]}" if found else error.strip()]
 
 

@@ -25,7 +25,7 @@ TERM_SECONDS = 3.0
 """Between SIGTERM and SIGKILL."""
 LAST_MESSAGES_SECONDS = 5.0
 OUTPUT_SECONDS = 1.0
-"""For the end of the output of a process that has ended; a helper that got away may hold it open for ever."""
+"""For the end of the output of a process that has ended; something that got away may hold it open for ever."""
 LEAVE_SECONDS = 2.0
 """For a process whose channel is gone to end by itself."""
 SWEEPS = 2
@@ -47,12 +47,13 @@ class JobProcesses:
     def __init__(self, launcher: Launcher, channels: Path) -> None:
         self.launcher = launcher
         self.channels = channels
-        self.alive: set[JobHandle] = set()
+        self.alive: set[JobProcess] = set()
+        """Those that run, or are being started."""
 
     def kill_all(self) -> None:
         """End every one without asking; each is then seen to end as usual."""
-        for handle in self.alive:
-            handle.signal(signal.SIGKILL)
+        for process in self.alive:
+            process.kill()
 
 
 class JobProcess:
@@ -93,6 +94,7 @@ class JobProcess:
 
     async def run(self) -> None:
         """Start it and serve it until it has ended; then everything it started is gone too."""
+        self._processes.alive.add(self)
         try:
             how = "; ".join(filter(None, (await self._live(), self._why_killed)))
         except Exception as exc:
@@ -101,8 +103,8 @@ class JobProcess:
             await self._sweep()
         finally:
             _awaited.discard(self.pid)
+            self._processes.alive.discard(self)
             if self._handle is not None:
-                self._processes.alive.discard(self._handle)
                 self._handle.release()
             self._ended.set()
         log.info("job_process_ended", run=self._spec.run_id, pid=self.pid, how=how or "exit status 0")
@@ -140,7 +142,6 @@ class JobProcess:
             return None
         handle = launching.result()
         self.pid = handle.pid
-        self._processes.alive.add(handle)
         if handle.pid:
             _awaited.add(handle.pid)
         return handle
@@ -154,7 +155,8 @@ class JobProcess:
             connection = await channel.connection(handle, exiting)
         except (SundogError, OSError) as exc:
             log.warning("job_channel_not_open", run=self._spec.run_id, pid=self.pid, reason=str(exc))
-            self._kill(f"because it could not be served: {exc}")
+            self._why_killed = f"because it could not be served: {exc}"
+            self.kill()
             return
         if connection is None:
             return
@@ -178,11 +180,18 @@ class JobProcess:
             if await self._ends_within(seconds):
                 return
             log.warning("job_process_does_not_end", run=self._spec.run_id, pid=self.pid, signal=number.name)
-            if self._handle is not None:
+            if number is signal.SIGKILL:
+                self.kill()
+            elif self._handle is not None:
                 self._handle.signal(number)
-            elif self._launching is not None and number is signal.SIGKILL:
-                self._launching.cancel()
         await self._ended.wait()
+
+    def kill(self) -> None:
+        """End it at once, also while it is still being started; `run` then sees it end as usual."""
+        if self._handle is not None:
+            self._handle.signal(signal.SIGKILL)
+        elif self._launching is not None:
+            self._launching.cancel()
 
     async def _ends_within(self, seconds: float) -> bool:
         try:
@@ -214,12 +223,8 @@ class JobProcess:
             log.exception("job_channel_broken", run=self._spec.run_id, pid=self.pid)
             why = f"because what it said made no sense: {exc}"
         if not exiting.done():
-            self._kill(why)
-
-    def _kill(self, why: str) -> None:
-        if self._handle is not None:
             self._why_killed = why
-            self._handle.signal(signal.SIGKILL)
+            self.kill()
 
     async def _sweep(self) -> None:
         """End what it started and left behind: what its handle reaches, then, on this machine, whatever carries the run's mark."""

@@ -138,6 +138,11 @@ def test_a_crash_outside_of_the_job_s_code_is_named_alone() -> None:
     )
 
 
+def test_a_forged_crash_keeps_nobody_busy() -> None:
+    """All of it may be the job's own text; a search that tried each beginning with each end would take hours."""
+    assert words(b"Fatal Python error: x\nCurrent thread\n" + b'File "/custom/' * 4000) == "Fatal Python error: x"
+
+
 def test_last_words_move_no_cursor() -> None:
     assert words(b"\x1b[2Jgone\n") == "\\x1b[2Jgone"
 
