@@ -16,30 +16,10 @@ import msgspec
 
 from ...kernel.errors import AdminError, SundogError
 from ...transports.link import Timers
+from ..commands import files, jobs, logs, status
 from ..commands.declaration import Asked, Command, Said
-from ..commands.files import CAT, GREP, HEAD, LS, PWD, TAIL
-from ..commands.jobs import (
-    ABORT_JOB,
-    CLONE_JOB,
-    DELETE_JOB,
-    GET_JOB_REPORT,
-    LIST_JOBS,
-    MONITOR_JOB,
-    AbortedJob,
-    AbortJob,
-    ClonedJob,
-    CloneJob,
-    DeletedJob,
-    DeleteJob,
-    DownloadedJob,
-    GetJobReport,
-    JobList,
-    ListJobs,
-    MonitorJob,
-    Seen,
-)
-from ..commands.logs import LOGS
-from ..commands.status import CHECK_STATUS, LIST_SESSIONS, CheckStatus, ListSessions, ServerStatus, SitesStatus
+from ..commands.jobs import AbortedJob, ClonedJob, DeletedJob, DownloadedJob, JobList, Seen
+from ..commands.status import ServerStatus, SitesStatus
 from ..protocol.answers import JobReport, Problem, SessionList
 from ..protocol.file_answers import FileList, FileText, WorkingFolder
 from ..protocol.requests import Cat, Grep, Head, Ls, Pwd, ReadLog, Tail
@@ -176,7 +156,7 @@ class Session:
 
     def check_status(self, target: Literal["server", "client"] = "server", sites: Sequence[str] = ()) -> ServerStatus | SitesStatus:
         """How the server is, or how sites are: those named, else all that were ever connected since the server started."""
-        return self.call(CHECK_STATUS, CheckStatus(target=target, sites=list(sites)))
+        return self.call(status.CHECK_STATUS, status.CheckStatus(target=target, sites=list(sites)))
 
     def wait_until_server_status(self, timeout: float | None = None, callback: Callable[[ServerStatus], bool] = is_stopped) -> Waited:
         """Wait until the callback says True of the server's status; by default, until no job runs.
@@ -188,17 +168,17 @@ class Session:
         Returns:
             What was reached; a timeout, or a lost server, is told in it and raises nothing.
         """
-        return self._wait(CheckStatus(target="server"), callback, timeout)
+        return self._wait(status.CheckStatus(target="server"), callback, timeout)
 
     def wait_until_client_status(
         self, timeout: float | None = None, callback: Callable[[SitesStatus], bool] = have_no_jobs, sites: Sequence[str] = ()
     ) -> Waited:
         """The same for the status of sites; by default, until all answer and none has a job."""
-        return self._wait(CheckStatus(target="client", sites=list(sites)), callback, timeout)
+        return self._wait(status.CheckStatus(target="client", sites=list(sites)), callback, timeout)
 
     def list_sessions(self) -> SessionList:
         """Which admins are connected to the server, this session among them, the oldest first."""
-        return self.call(LIST_SESSIONS, ListSessions())
+        return self.call(status.LIST_SESSIONS, status.ListSessions())
 
     # --- jobs ---------------------------------------------------------------------------------------------------
 
@@ -225,8 +205,8 @@ class Session:
         Raises:
             RemoteError: SD-4032 if there is no such job, SD-6005 if the request id made a job of other files.
         """
-        request = CloneJob(job_id=job_id, request=request_id or secrets.token_hex(8))
-        return self.call(CLONE_JOB, request, timeout=None)
+        request = jobs.CloneJob(job_id=job_id, request=request_id or secrets.token_hex(8))
+        return self.call(jobs.CLONE_JOB, request, timeout=None)
 
     def delete_job(self, job_id: str) -> DeletedJob:
         """Remove a job that has ended, and its result, from the server. What sites keep of it stays there.
@@ -234,15 +214,15 @@ class Session:
         Raises:
             RemoteError: SD-6002 if it has not ended; SD-4032 if there is no such job.
         """
-        return self.call(DELETE_JOB, DeleteJob(job_id=job_id))
+        return self.call(jobs.DELETE_JOB, jobs.DeleteJob(job_id=job_id))
 
     def list_jobs(self, name_prefix: str = "", id_prefix: str = "", *, detailed: bool = False) -> JobList:
         """The jobs whose name and id begin so, the newest first."""
-        return self.call(LIST_JOBS, ListJobs(name_prefix=name_prefix, id_prefix=id_prefix, detailed=detailed))
+        return self.call(jobs.LIST_JOBS, jobs.ListJobs(name_prefix=name_prefix, id_prefix=id_prefix, detailed=detailed))
 
     def job_report(self, job_id: str) -> JobReport:
         """What came out of a job, or how far it is. Here and below the beginning of an id will do."""
-        return self.call(GET_JOB_REPORT, GetJobReport(job_id=job_id))
+        return self.call(jobs.GET_JOB_REPORT, jobs.GetJobReport(job_id=job_id))
 
     get_job_report = job_report
 
@@ -252,7 +232,7 @@ class Session:
         Raises:
             RemoteError: SD-6006 if it came to another end before.
         """
-        return self.call(ABORT_JOB, AbortJob(job_id=job_id))
+        return self.call(jobs.ABORT_JOB, jobs.AbortJob(job_id=job_id))
 
     def download_job(
         self, job_id: str, destination: str | Path | None = None, *, progress: Progress | None = None, timeout: float | None = None
@@ -307,7 +287,7 @@ class Session:
         deadline, report = Deadline(timeout), None
         while report is None or not report.is_end:
             try:
-                news = self.call(MONITOR_JOB, _news_of(job_id, report), timeout=deadline.left)
+                news = self.call(jobs.MONITOR_JOB, _news_of(job_id, report), timeout=deadline.left)
                 report = news if report is None else msgspec.structs.replace(news, rounds=[*report.rounds, *news.rounds])
             except (NotSent, OutcomeUnknown) as exc:
                 if deadline.is_over:
@@ -326,7 +306,7 @@ class Session:
 
     def pwd(self, target: str) -> WorkingFolder:
         """Where the workspace of a participant lies, at its machine."""
-        return self.call(PWD, Pwd(target=target))
+        return self.call(files.PWD, Pwd(target=target))
 
     def ls(self, target: str, path: str = "", *, hidden: bool = False, detailed: bool = False, recursive: bool = False) -> FileList:
         """The names in a folder, at most 5000.
@@ -339,19 +319,19 @@ class Session:
             recursive: also what is in the folders below.
         """
         request = Ls(target=target, path=path, hidden=hidden, detailed=detailed, recursive=recursive)
-        return self.call(LS, request)
+        return self.call(files.LS, request)
 
     def cat(self, target: str, file: str, *, numbered: bool = False) -> FileText:
         """A file, up to its first 256 KiB; `numbered`: with a number before each line."""
-        return self.call(CAT, Cat(target=target, file=file, numbered=numbered))
+        return self.call(files.CAT, Cat(target=target, file=file, numbered=numbered))
 
     def head(self, target: str, file: str, *, lines: int = 10, size: int | None = None) -> FileText:
         """The first lines of a file; or, with `size`, its first bytes."""
-        return self.call(HEAD, Head(target=target, file=file, lines=lines, size=size))
+        return self.call(files.HEAD, Head(target=target, file=file, lines=lines, size=size))
 
     def tail(self, target: str, file: str, *, lines: int = 10, size: int | None = None) -> FileText:
         """The last lines of a file; or, with `size`, its last bytes."""
-        return self.call(TAIL, Tail(target=target, file=file, lines=lines, size=size))
+        return self.call(files.TAIL, Tail(target=target, file=file, lines=lines, size=size))
 
     def grep(self, target: str, pattern: str, file: str, *, ignore_case: bool = False, numbered: bool = False) -> FileText:
         """The lines of a file that hold a plain text, in its first 64 MiB.
@@ -364,7 +344,7 @@ class Session:
             numbered: with `<number>:` before each line.
         """
         request = Grep(target=target, pattern=pattern, file=file, ignore_case=ignore_case, numbered=numbered)
-        return self.call(GREP, request)
+        return self.call(files.GREP, request)
 
     def logs(self, job_id: str, site: str = "", *, follow: bool = False) -> Iterator[str]:
         """The log of a run, in pieces of at most 256 KiB as they come, which may end within a line.
@@ -381,7 +361,7 @@ class Session:
         while True:
             try:
                 request = ReadLog(job_id=job_id, site=site, offset=offset, follow=follow)
-                piece = self.call(LOGS, request, timeout=None if follow else self._timeout)
+                piece = self.call(logs.LOGS, request, timeout=None if follow else self._timeout)
             except (NotSent, OutcomeUnknown) as exc:
                 if not follow or size is None or isinstance(exc, NotAdmitted):
                     raise
@@ -394,22 +374,22 @@ class Session:
 
     # --- pieces -------------------------------------------------------------------------------------------------
 
-    def _wait(self, request: CheckStatus, holds: Callable[[Status], bool], timeout: float | None) -> Waited:
+    def _wait(self, request: status.CheckStatus, holds: Callable[[Status], bool], timeout: float | None) -> Waited:
         deadline = Deadline(timeout)
-        status: Status | None = None
+        seen: Status | None = None
         while True:
-            after = status.revision if status is not None else None
+            after = seen.revision if seen is not None else None
             try:
-                said = self.call(CHECK_STATUS, msgspec.structs.replace(request, after=after), timeout=deadline.left)
+                said = self.call(status.CHECK_STATUS, msgspec.structs.replace(request, after=after), timeout=deadline.left)
             except SundogError as exc:
                 if deadline.is_over:
-                    return Waited(is_reached=False, status=status, problem=Problem.of(NotReached(f"not within {timeout:g} s")))
+                    return Waited(is_reached=False, status=seen, problem=Problem.of(NotReached(f"not within {timeout:g} s")))
                 if timeout is None or isinstance(exc, NotAdmitted) or not isinstance(exc, (NotSent, OutcomeUnknown)):
-                    return Waited(is_reached=False, status=status, problem=Problem.of(exc))
+                    return Waited(is_reached=False, status=seen, problem=Problem.of(exc))
                 continue  # the server is away, and there is time
-            status = cast("Status", said)  # by what the request wants
-            if holds(status):
-                return Waited(is_reached=True, status=status)
+            seen = cast("Status", said)  # by what the request wants
+            if holds(seen):
+                return Waited(is_reached=True, status=seen)
 
     def _call(self, act: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         with self._open():
@@ -442,7 +422,7 @@ class Deadline:
         return self.left == 0.0
 
 
-def _news_of(job_id: str, report: JobReport | None) -> MonitorJob:
+def _news_of(job_id: str, report: JobReport | None) -> jobs.MonitorJob:
     if report is None:
-        return MonitorJob(job_id=job_id)
-    return MonitorJob(job_id=report.job_id, seen=Seen(report.status, len(report.rounds), report.waits_for))
+        return jobs.MonitorJob(job_id=job_id)
+    return jobs.MonitorJob(job_id=report.job_id, seen=Seen(report.status, len(report.rounds), report.waits_for))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any, get_args
 
 import pytest
 
 from sundog.kits.handover.messages import JobMessage
-from sundog.kits.protocol.messages import PeerMessage
+from sundog.kits.protocol.messages import MAY_SAY, PeerMessage
 from sundog.kits.protocol.records import AnyRecord
 from sundog.transports.link.hello import Hello, HelloOk, Refusal
 from sundog.transports.link.messages import LinkMessage
@@ -31,6 +33,17 @@ def test_a_table_has_every_tag_with_its_name_and_its_fields(heading: str, kinds:
     (table,) = PAGE.tables(heading)
 
     assert {tuple(row[:3]) for row in table} == described(kinds)
+
+
+def test_the_page_says_who_says_what_as_the_table_of_roles_does() -> None:
+    (table,) = PAGE.tables("Between participants")
+    roles = ("admin", "server", "site")
+
+    said = set()
+    for _, name, _, way, *_ in table:
+        path = ["site", "server", "site"] if way.startswith("both") else [word for word in re.findall(r"\w+", way) if word in roles]
+        said |= {(name, speaker, hearer) for speaker, hearer in itertools.pairwise(path)}
+    assert said == {(kind.__name__, *pair) for pair, kinds in MAY_SAY.items() for kind in kinds}
 
 
 def test_the_table_of_the_hand_over_leaves_out_what_stands_above() -> None:
