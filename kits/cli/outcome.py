@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -54,6 +56,23 @@ class Rounds:
         line = printable(text, keep="\n")
         click.echo(click.style(line, **style) if self._has_colours else line, file=self._out)
         self._out.flush()
+
+
+@contextmanager
+def stdout_for_document(*, as_json: bool) -> Iterator[None]:
+    """With `--json`, send to stderr what is written to stdout within the block: by job code, native code and their children, too."""
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()  # what job code printed last
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def live(*, as_json: bool) -> TextIO:

@@ -33,7 +33,7 @@ def command(job: Path, *, sites: int, folder: Path, seed: int | None, as_json: b
     from ..workspace.log import start_command_logging
     from ..workspace.posix import thread_environment
     from .failures import print_json
-    from .outcome import Rounds, live
+    from .outcome import Rounds, live, stdout_for_document
 
     start_command_logging()
     meta = read_job(job).meta
@@ -41,7 +41,8 @@ def command(job: Path, *, sites: int, folder: Path, seed: int | None, as_json: b
     from ..simulator.simulate import simulate
 
     rounds = Rounds(live(as_json=as_json))
-    report = simulate(job, sites=sites, workspace=folder, seed=seed, watch=rounds.show)
+    with stdout_for_document(as_json=as_json):
+        report = simulate(job, sites=sites, workspace=folder, seed=seed, watch=rounds.show)
     rounds.end(report, folder / "server" / "runs" / report.job_id)
     if as_json:
         print_json(report)

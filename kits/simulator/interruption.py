@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Self
 
@@ -63,6 +64,9 @@ class Interruption:
             raise KeyboardInterrupt
 
     def _on_strike(self, _number: int, _frame: FrameType | None) -> None:
-        struck = [self._strikes.get() for _ in range(self._strikes.qsize())]  # several at a time may give one signal
+        struck = []
+        with suppress(Empty):  # several at a time may give one signal, and a handler may be interrupted by another one: never wait here
+            while True:
+                struck.append(self._strikes.get_nowait())
         if any(is_hit() for is_hit in struck):
             raise RunAborted("the job did not end when it was asked to")

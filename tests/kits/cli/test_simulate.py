@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,6 +33,37 @@ def test_the_document_is_alone_on_stdout_and_keeps_to_its_schema(sundog: Run, tm
     assert Path(report["model_path"]).is_relative_to(tmp_path / "sundog-simulation" / "server" / "runs" / report["job_id"])
     assert Path(report["model_path"]).is_file()
     assert "round 0  2 of 2 sites" in done.stderr
+
+
+PRINTS = """
+import os
+import subprocess
+
+from sundog import Executor
+
+class Prints(Executor):
+    def execute(self, task, ctx):
+        print("by Python")
+        os.write(1, b"by native code\\n")
+        subprocess.run(["echo", "by a child"])
+        return task.model.replace(meta={"num_examples": 1})
+"""
+
+
+def test_what_job_code_prints_does_not_get_into_the_document(sundog: Run, tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    shutil.copytree(JOB, job)
+    (job / "app" / "custom").mkdir(exist_ok=True)
+    (job / "app" / "custom" / "prints.py").write_text(PRINTS)
+    (job / "app" / "config" / "config_fed_client.json").write_text(
+        '{"executors": [{"tasks": ["*"], "executor": {"path": "prints.Prints"}}]}'
+    )
+
+    done = sundog("simulate", job, "--json")
+
+    assert json.loads(done.stdout)["status"] == "FINISHED:COMPLETED"
+    assert all(f"by {what}\n" in done.stderr for what in ("Python", "native code", "a child"))
+    assert "by Python\n" in sundog("simulate", job).stdout
 
 
 def test_without_json_the_rounds_are_on_stdout(sundog: Run) -> None:
