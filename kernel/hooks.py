@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,10 +57,16 @@ class Hooks:
 
     def __init__(self, project: str, specification: type) -> None:
         self._marker = f"{project}_impl"
-        self._manager = pluggy.PluginManager(project)
-        self._manager.add_hookspecs(specification)
-        self.arguments = {name: _argument_names(function) for name, function in vars(specification).items() if not name.startswith("_")}
+        self._project, self._specification = project, specification
+        self.arguments = _arguments_of(specification)
         """Hook → the names of its arguments."""
+
+    @functools.cached_property
+    def _manager(self) -> pluggy.PluginManager:
+        """Made for the first thing that is enrolled: most virtual sites of a simulation have no observer at all."""
+        manager = pluggy.PluginManager(self._project)
+        manager.add_hookspecs(self._specification)
+        return manager
 
     def enrol(self, thing: object, owner: str) -> tuple[str, ...]:
         """Take in the marked functions of a module or the marked methods of an object; gives the hooks they implement.
@@ -115,6 +122,12 @@ class Hooks:
 
 class _Enrolled:
     """What pluggy sees of a plugin: only its hook implementations, and an identity of its own."""
+
+
+@functools.cache
+def _arguments_of(specification: type) -> dict[str, tuple[str, ...]]:
+    """Of each hook; looked up once, because a simulation has an instance of Hooks per virtual site."""
+    return {name: _argument_names(function) for name, function in vars(specification).items() if not name.startswith("_")}
 
 
 def _argument_names(function: Callable[..., object]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import msgspec
 
 from ...kernel.errors import CommandLineError
 from ..workspace.disk import Disk
-from ..workspace.kit import AdminKit, ServerKit, SiteKit, write_kit
+from ..workspace.kit import AdminKit, Limits, ServerKit, SiteKit, write_kit
 from .participant import PROGRAM
 
 Transport = Literal["zmq", "tcp", "grpc"]
@@ -101,7 +101,8 @@ def write_poc(root: Path, poc: Poc) -> Poc:
     """Write the kits; what the participants themselves wrote before stays. Returns what it is made of, with its ports."""
     poc = poc.with_ports()
     sites_at, admins_at = poc.address(poc.fl_port), poc.address(poc.admin_port)
-    _write_participant(root / "server", ServerKit(project=PROJECT, listen=sites_at, admin_listen=admins_at), "server")
+    limits = Limits(max_sites=max(Limits().max_sites, poc.sites))
+    _write_participant(root / "server", ServerKit(project=PROJECT, listen=sites_at, admin_listen=admins_at, limits=limits), "server")
     for name in poc.site_names:
         _write_participant(root / name, SiteKit(project=PROJECT, name=name, endpoints=[sites_at]), "site")
     _write_participant(root / "admin", AdminKit(project=PROJECT, endpoints=[admins_at]), "admin")

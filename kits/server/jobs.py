@@ -82,6 +82,7 @@ class Jobs:
         self._writing: dict[str, asyncio.Future[None]] = {}
         """Jobs whose newest state is not durable yet; nobody is told of it before."""
         self._news = asyncio.Condition()
+        self._is_telling = False
         self._tasks = Tasks("jobs")
         self.observers: Observers = plugins().observers()
         """Called when a job has a new state; a kit's program puts its own here."""
@@ -246,7 +247,9 @@ class Jobs:
     def moved(self) -> None:
         """A job, a site or a step has changed. Who waits looks again."""
         self.revision += 1
-        self._tasks.start(self._tell())
+        if not self._is_telling:  # one task tells of all that has moved by then
+            self._is_telling = True
+            self._tasks.start(self._tell())
 
     def _changed(self, job: Job) -> None:
         self.observers.events.job_state_changed(job_id=job.id, state=str(job.status), reason=job.reason)
@@ -255,6 +258,7 @@ class Jobs:
 
     async def _tell(self) -> None:
         async with self._news:
+            self._is_telling = False
             self._news.notify_all()
 
     async def close(self) -> None:

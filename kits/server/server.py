@@ -77,6 +77,8 @@ class Server:
         self.now = means.now
         self.runs: dict[str, ServerRunProgram] = {}
         self.addresses: list[str] = []
+        self._linked: dict[str, Link] = {}
+        self._in_order: dict[str, Link] | None = None
         self.jobs = Jobs(workspace, kit, JobTable(means.now), self.runs, disk=means.disk, now=means.now)
         self.sessions = Sessions(means.now)
         self.commands = Commands(access or CommandsByRole(), self.sessions, self._place_of)
@@ -175,22 +177,34 @@ class Server:
 
     async def wait_for_sites(self, count: int) -> None:
         """Wait until so many sites are connected."""
-        await self.jobs.wait_until(lambda: len(self.sites()) >= count)
+        await self.jobs.wait_until(lambda: len(self._linked) >= count)
 
     # --- sites --------------------------------------------------------------------------------------------------
 
     def sites(self) -> dict[str, Link]:
-        """The sites that are connected, by name."""
-        links = (link for link in self.acceptor.links.values() if link.peer.role == "site" and link.is_up)
-        return {link.peer.name: link for link in sorted(links, key=lambda link: link.peer.name)}
+        """The sites that are connected, in the order of their names; sorted again only when one has come or gone."""
+        if self._in_order is None:
+            self._in_order = dict(sorted(self._linked.items()))
+        return self._in_order
+
+    def site_up(self, link: Link) -> None:
+        """A site is connected."""
+        self._linked[link.peer.name] = link
+        self._in_order = None
+
+    def site_down(self, link: Link) -> None:
+        """A site's connection is over."""
+        if self._linked.get(link.peer.name) is link:
+            del self._linked[link.peer.name]
+            self._in_order = None
 
     def _admit(self, hello: Hello, _connection: Connection) -> None:
         """Raises: UnknownPeer, TooManySites."""
         if hello.role not in ROLES:
             raise UnknownPeer(f"a server links with {' and '.join(ROLES)}, not with {hello.role}")
-        others = self.sites().keys() - {hello.name}
-        if hello.role == "site" and len(others) >= self.kit.limits.max_sites:
-            raise TooManySites(f"{len(others)} sites are linked, the limit is {self.kit.limits.max_sites}")
+        others = len(self._linked) - (hello.name in self._linked)
+        if hello.role == "site" and others >= self.kit.limits.max_sites:
+            raise TooManySites(f"{others} sites are linked, the limit is {self.kit.limits.max_sites}")
 
     def runs_with(self, site: str) -> list[ServerRunProgram]:
         """The runs that a site takes part in."""

@@ -58,6 +58,7 @@ class SiteEvents(Handler):
         if link.peer.role == "admin":
             self._server.sessions.opened(link)
         if link.peer.role == "site":
+            self._server.site_up(link)
             wanted = [RunSync(program.run.run, [], []) for program in self._server.runs_with(link.peer.name)]
             link.send(Sync(wanted))
 
@@ -65,6 +66,7 @@ class SiteEvents(Handler):
         if link.peer.role == "admin":  # what is not answered is asked again when the link is back
             self._server.commands.waiting.left(lambda who: who[0] is link)
         if link.peer.role == "site":
+            self._server.site_down(link)
             self._server.dispatcher.site_lost(link.peer.name)
             self._server.questions.site_lost(link.peer.name)
             for program in self._server.runs_with(link.peer.name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import Callable
 
 from ...kernel.messages import Message, encode
@@ -26,6 +27,31 @@ def call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *a
     except RuntimeError:
         if not loop.is_closed():
             raise
+
+
+class LoopCalls:
+    """Calls for the supervisors' loop from the main thread, in order; the loop is woken once for all that wait.
+
+    No lock: `_deliver` lowers the flag before it looks, so what was appended before the flag was read here is seen.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._is_told = False
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have the loop call this after everything before; from any thread."""
+        self._waiting.append((function, arguments))
+        if not self._is_told:
+            self._is_told = True
+            call_on(self._loop, self._deliver)
+
+    def _deliver(self) -> None:
+        self._is_told = False
+        while self._waiting:
+            function, arguments = self._waiting.popleft()
+            function(*arguments)
 
 
 Strike = Callable[[Callable[[], bool]], object]
@@ -52,11 +78,14 @@ class InprocLauncher(Launcher):
 
     def __init__(self, main: MainThread) -> None:
         self._main = main
+        self._calls: LoopCalls | None = None
         self._handles: list[_Handle] = []
         self._has_given_up = False
 
     async def launch(self, spec: LaunchSpec) -> JobHandle:
-        handle = _Handle(spec, self._main)
+        if self._calls is None:
+            self._calls = LoopCalls(asyncio.get_running_loop())
+        handle = _Handle(spec, self._main, self._calls)
         self._handles.append(handle)
         if self._has_given_up:
             handle.leave()
@@ -72,11 +101,11 @@ class InprocLauncher(Launcher):
 class _Handle(JobHandle):
     """A job beside its supervisor. It cannot be killed; SIGTERM interrupts its code; SIGKILL, too, and leaves it behind."""
 
-    def __init__(self, spec: LaunchSpec, main: MainThread) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, spec: LaunchSpec, main: MainThread, calls: LoopCalls) -> None:
+        self._calls = calls
         self._ended = asyncio.Event()
         self._strike = main.strike
-        self.connection: _Channel = _Channel(spec, main, self.leave)
+        self.connection: _Channel = _Channel(spec, main, calls, self.leave)
 
     async def wait(self) -> str:
         await self._ended.wait()
@@ -93,21 +122,21 @@ class _Handle(JobHandle):
 
     def leave(self) -> None:
         """To the supervisor, the job has ended; from any thread."""
-        call_on(self._loop, self.connection.say_goodbye)
-        call_on(self._loop, self._ended.set)
+        self._calls.call(self.connection.say_goodbye)
+        self._calls.call(self._ended.set)
 
 
 class _Channel(Connection):
     """The supervisor's end of the channel; the other end are calls on the main thread."""
 
-    def __init__(self, spec: LaunchSpec, main: MainThread, leave: Callable[[], None]) -> None:
+    def __init__(self, spec: LaunchSpec, main: MainThread, calls: LoopCalls, leave: Callable[[], None]) -> None:
         self.local, self.peer = "supervisor", f"inproc job {spec.run_id}/{spec.name}"
         self._mailbox = main.mailbox
         self._generators = main.generators
         self._leave = leave
         self._said: asyncio.Queue[Frame | None] = asyncio.Queue()
         self._is_site = spec.role == "site"
-        sender = _Sender(asyncio.get_running_loop(), self._said)
+        sender = _Sender(calls, self._said)
         self.job: ServerJob | SiteJob = SiteJob(sender, main.mailbox, may_drive=False) if self._is_site else ServerJob(sender, main.mailbox)
 
     async def send(self, *parts: Frame) -> None:
@@ -156,9 +185,9 @@ class _Channel(Connection):
 class _Sender:
     """The job's end: what it says goes to the supervisors' loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, said: asyncio.Queue[Frame | None]) -> None:
-        self._loop = loop
+    def __init__(self, calls: LoopCalls, said: asyncio.Queue[Frame | None]) -> None:
+        self._calls = calls
         self._said = said
 
     def send(self, message: Message, *body: bytes | memoryview) -> None:
-        call_on(self._loop, self._said.put_nowait, b"".join((encode(message), *body)))
+        self._calls.call(self._said.put_nowait, b"".join((encode(message), *body)))
