@@ -28,16 +28,18 @@ class KeptFiles:
         """Path → how it looks, and its sha256."""
 
     def put_back(self, files: Iterable[KeptFile]) -> None:
-        """Make each of them again what the last commit has.
+        """Make each of them again what the last commit has; one that was put back and not touched since is left.
 
         Raises:
             PathRefused, BlobUnreadable, BlobUnwritable, OSError: it cannot be.
         """
         for file in files:
             target = self._folder / relative_path(file.path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            Blob.open(Path(file.place), file.sha256).save(target)
-            self._committed[file.path] = (_signature(target) or (0, 0, 0), file.sha256)
+            known = self._committed.get(file.path)
+            if known is None or known[0] != _signature(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                Blob.open(Path(file.place), file.sha256).save(target)
+                self._committed[file.path] = (_signature(target) or (0, 0, 0), file.sha256)
 
     def changes(self, paths: Iterable[str]) -> tuple[list[tuple[str, Payload | None]], list[bytes]]:
         """What the next commit is to have: path and payload of each file that is new or other, None for one that is gone.

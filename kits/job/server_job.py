@@ -135,6 +135,8 @@ class ServerJob:
             committed = start.committed.get(name, say.CommittedState(-1))
             states = [Shareable.decode(meta, Blob.open(Path(path))) for meta, path in zip(committed.metas, committed.paths, strict=True)]
             restore_states(parts, states[-1] if len(states) > committed.has_state else None)
+            if name in start.committed:
+                self._files.put_back(start.files)  # the end of a workflow before, which was run again, may have written to them
             run.enter(name, committed.step, states[0] if committed.has_state else None)
             log.info("workflow_started", workflow=name, after_step=committed.step)
             self.context.events.workflow_started(workflow=name)

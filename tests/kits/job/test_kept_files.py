@@ -71,6 +71,9 @@ def test_after_a_death_a_file_is_what_the_last_commit_has(folder: Path, data: by
         files.put_back([KeptFile(path, payload(data).sha256, str(blob))])
         assert (folder / path).read_bytes() == data
 
+    before = (folder / "models" / "best").lstat().st_ino
+    files.put_back([KeptFile("models/best", payload(data).sha256, "not read again")])
+    assert (folder / "models" / "best").lstat().st_ino == before
     assert files.changes([]) == ([], [])
     (folder / "models" / "best").unlink()
     assert files.changes([]) == ([("models/best", None)], [])

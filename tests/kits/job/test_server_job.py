@@ -251,6 +251,37 @@ ctx.keep("best.txt")
     assert (tmp_path / "rest" / "best.txt").read_text() == "step 2"
 
 
+TAIL = CODE.replace(
+    '            run.commit(model, {"loss": 0.5})\n',
+    """            run.commit(model, {"loss": 0.5})
+        seen = run.context.folder / "seen.txt"
+        seen.write_text((seen.read_text() if seen.exists() else "") + run.context.workflow + " ")
+        run.context.keep("seen.txt")
+""",
+)
+
+
+def test_what_the_end_of_a_finished_workflow_writes_again_does_not_reach_the_one_that_goes_on(tmp_path: Path) -> None:
+    def two(folder: Path) -> Played:
+        played = Played(folder, code=TAIL)
+        config = {"workflows": [part(name, "Flow") for name in ("one", "two")], "components": []}
+        (folder / "app" / "config" / "config_fed_server.json").write_text(json.dumps(config))
+        return played
+
+    whole = two(tmp_path / "whole")
+    assert whole.run() == say.Finish()
+    commits = [message for message, _ in whole.desk.said if isinstance(message, say.CommitStep)]
+    assert [len(message.files) for message in commits] == [0, 0, 1, 0]
+
+    rest = two(tmp_path / "rest")
+    (tmp_path / "blob").write_text("one ")
+    kept = say.KeptFile("seen.txt", "ab" * 32, str(tmp_path / "blob"))
+    one, last = committed_by(whole, 1, tmp_path), say.CommittedState(0)
+    rest.run(committed={"one": one, "two": last}, files=[kept])
+
+    assert (tmp_path / "rest" / "seen.txt").read_text() == (tmp_path / "whole" / "seen.txt").read_text() == "one two "
+
+
 def test_an_exception_of_the_workflow_is_the_failure_of_the_run_with_its_line(tmp_path: Path) -> None:
     finish = Played(tmp_path, act="raise ValueError('no idea')").run()
 
