@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import nullcontext
 from typing import Any, Generic, TypeVar
@@ -72,13 +73,17 @@ def load_commands(found: Plugins) -> dict[str, AnyCommand]:
 
 
 def _declared(found: Plugins, entry: Registration) -> AnyCommand:
-    command = found.load(entry.role, entry.name)
     place = f"plugin {entry.plugin}: command {entry.name}"
+    try:
+        command = found.load(entry.role, entry.name)
+    except PluginError as error:
+        error.where = f"{place}: {error.where}"
+        raise
     if not isinstance(command, Command):
         raise NoDeclaration(f"wanted a Command, got {type(command).__name__} ({entry.target})", where=place)
     if command.name != entry.name:
         raise NoDeclaration(f"its declaration is called {command.name!r} ({entry.target})", where=place)
-    if not issubclass(command.request, Request):
+    if not (inspect.isclass(command.request) and issubclass(command.request, Request)):
         raise NoDeclaration(f"wanted a sub-class of Request for its arguments, got {command.request!r}", where=place)
     if command.server is None and command.site is None:
         raise NoDeclaration("it has no function for a server or a site", where=place)
@@ -112,7 +117,7 @@ class Receiver(Generic[Who]):
     def __repr__(self) -> str:
         return f"<Receiver at {self._here}: {len(self._table)} commands, {len(self.waiting)} wait>"
 
-    async def carry_out(  # who asks, what, and the two steps that differ between server and site
+    async def carry_out(
         self,
         who: Who,
         subject: Subject,

@@ -56,5 +56,6 @@ class Answers(Receiver[str]):
 
         return await self.carry_out(message.request, subject, message.name, body, about=self._about, act=act)
 
-    def _about(self, _asked: Request) -> Mapping[str, Any]:
-        return {"target": self._name}
+    def _about(self, asked: Request) -> Mapping[str, Any]:
+        job_id = getattr(asked, "job_id", "")
+        return {"target": self._name, "job_id": job_id} if job_id else {"target": self._name}

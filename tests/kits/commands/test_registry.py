@@ -6,14 +6,15 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from sundog.kernel.errors import SundogError
 from sundog.kernel.hookspecs import register
-from sundog.kernel.operator_roles import AccessRule, Subject
+from sundog.kernel.importing import ModuleMissing
+from sundog.kernel.operator_roles import AccessRule, Decision, Subject
 from sundog.kernel.plugins import NameTaken, Plugins
 from sundog.kits.admin.command import typed
 from sundog.kits.commands import registry
@@ -88,6 +89,7 @@ def test_a_plugin_s_command_is_loaded(offer: Offer) -> None:
         (None, NoDeclaration, "wanted a Command, got NoneType"),
         (dataclasses.replace(PING, name="pong"), NoDeclaration, "its declaration is called 'pong'"),
         (dataclasses.replace(PING, request=Pong), NoDeclaration, "wanted a sub-class of Request"),
+        (dataclasses.replace(PING, request=cast("Any", "Ping")), NoDeclaration, "wanted a sub-class of Request"),
         (dataclasses.replace(PING, server=None), NoDeclaration, "no function for a server or a site"),
         (dataclasses.replace(PING, server=None, site=pong), NoDeclaration, "takes a sub-class of TargetedRequest"),
         (dataclasses.replace(PING, right=""), RightMissing, "it declares no right"),
@@ -100,6 +102,17 @@ def test_what_is_no_declaration_is_refused_with_plugin_and_command(
         load_commands(offer(target))
 
     assert caught.value.where == "plugin plugin_0: command ping"
+
+
+def test_a_declaration_that_cannot_be_imported_is_named_with_its_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = ModuleType("lost")
+    module.sundog_commands = register(_adds("ping", "no_such_module:PING"), specname="sundog_commands")
+    monkeypatch.setitem(sys.modules, "lost", module)
+
+    with pytest.raises(ModuleMissing) as caught:
+        load_commands(Plugins(["lost"], entry_points=(), blocked=()))
+
+    assert caught.value.where == "plugin lost: command ping: no_such_module"
 
 
 def test_two_plugins_with_one_command_are_named_both(offer: Offer) -> None:
@@ -117,9 +130,7 @@ class Rule(AccessRule):
         self.allowed = allowed
         self.told: list[tuple[Subject, str, dict[str, Any]]] = []
 
-    def decide(self, subject: Subject, command: str, about: Any) -> Any:
-        from sundog.kernel.operator_roles import Decision
-
+    def decide(self, subject: Subject, command: str, about: Any) -> Decision:
         self.told.append((subject, command, dict(about)))
         return Decision(self.allowed, "because")
 

@@ -114,3 +114,17 @@ def test_info_tells_folders_server_and_token(clinic: Clinic) -> None:
     assert f"{clinic.kit / 'transfer'}\n" in out
     assert clinic.federation.address in out
     assert clinic.session.connection.token in out
+
+
+def test_one_command_that_watches_a_job_exits_as_the_job_ended(clinic: Clinic) -> None:
+    job_id = clinic.session.submit_job(clinic.federation.job("stopped", mandatory_clients=["site-9"]))
+    clinic.session.abort_job(job_id)
+
+    plain = admin(clinic, "-c", f"monitor_job {job_id}")
+    as_json = admin(clinic, "-c", f"monitor_job {job_id}", "--json")
+    script = admin(clinic, "-f", "-", "--json", input=f"monitor_job {job_id}\nlist_jobs\n")
+
+    assert (plain.returncode, as_json.returncode, script.returncode) == (4, 4, 4)
+    assert json.loads(as_json.stdout)["status"] == "FINISHED:ABORTED"
+    assert [line["answer"]["status"] for line in json.loads(script.stdout)] == ["FINISHED:ABORTED"]  # it stops there
+    assert admin(clinic, "-c", f"monitor_job {clinic.done}").returncode == 0
