@@ -336,7 +336,7 @@ class Context:
     checkpoint: Callable[[Shareable | Mapping[str, Any]], None] = field(default=lambda _state: None)
     """Keep a state now: if this process dies, this task, and no later one, starts again with it in `ctx.state`."""
     notes: list[str] = field(default_factory=list)
-    """What `note` was told since the last commit."""
+    """Texts that `note` was given since the last commit."""
     kept: set[str] = field(default_factory=set)
     """Files that `keep` was given, by their paths below `folder`."""
     is_state_new: bool = False
@@ -369,7 +369,7 @@ class Context:
         return self._rng
 
     def note(self, text: str) -> None:
-        """At the server: tell those who watch the job something that is no error. It goes into the report of the next round, once a job."""
+        """At the server: report something that is worth knowing and not an error. It appears in the next round's report, once per job."""
         if text not in self.notes:
             self.notes.append(text)
 

@@ -57,7 +57,7 @@ class StepResult:
     """Task id → "sent" or "late", of those whose results a later step may use; all others of the step are over."""
     metrics: StepMetrics
     notes: tuple[str, ...]
-    """What components said by `ctx.note` since the commit before."""
+    """Texts that components gave to `ctx.note` since the previous commit."""
 
 
 class Supervisor(Protocol):

@@ -121,7 +121,7 @@ class CommitStep(Message, tag=78):
     """Task id → "sent" or "late", of those whose results a later step may use."""
     metrics: StepMetrics
     notes: list[str] = []
-    """What components have to say to those who watch the job."""
+    """Notes of components, for the job report."""
     files: list[tuple[str, Payload | None]] = []
     """Kept files of the run's folder that are new or other since the step before; None: gone."""
 

@@ -69,8 +69,8 @@ class KeptFiles:
 
     def _copied(self, path: str) -> Blob:
         """A file's bytes as they are now, out of reach of what writes to it; the hash is that of the copy."""
-        with_name = Blob.open(self._folder / path, no_follow=True)
-        return with_name if with_name.inline is not None else Blob.open(with_name.give(self._folder / "out"))
+        file = Blob.open(self._folder / path, no_follow=True)
+        return file if file.inline is not None else Blob.open(file.give(self._folder / "out"))
 
 
 def _signature(path: Path) -> Signature | None:

@@ -129,7 +129,7 @@ class RoundReport(msgspec.Struct, frozen=True):
     open: list[str] = []
     """Sites that were still at work on a task of it when it closed; their results may be used by a later one."""
     notes: list[str] = []
-    """What components had to say in it, each once a run."""
+    """Notes of components, each once per run."""
 
 
 class JobReport(msgspec.Struct, frozen=True):

@@ -135,7 +135,7 @@ class StepClosed(Record, tag=7):
     metrics: StepMetrics
     time_seconds: float
     notes: list[str] = []
-    """What components had to say, and no earlier step of the run has."""
+    """Notes of components, except those of earlier steps."""
     files: list[tuple[str, Payload | None]] = []
     """Files of the run's folder that are new or other since the last closed step of the run; None: gone."""
 

@@ -141,7 +141,7 @@ class RunState:
     final_state: Payload | None = None
     """The state that was committed last: the model of the run."""
     notes: set[str] = field(default_factory=set)
-    """What components have said in closed steps: each is told once a run."""
+    """Notes of components in closed steps; each is reported once per run."""
     files: dict[str, Payload] = field(default_factory=dict)
     """Files of the run's folder, as the last closed step has them."""
     left_out: set[str] = field(default_factory=set)
