@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ...kernel.errors import Failure, JobError
 from ..handover import messages as job
-from ..protocol.messages import RunSync, SiteFailed, Started, TaskFor
+from ..protocol.messages import RunSync, SiteFailed, TaskFor
 from . import run_events as ev
 from .run_events import Action, EndRun, FetchModel, Forget, GiveTask, Keep, Launch, MakeOffer, Report, StopJob, StopTask, Tell
 
@@ -67,7 +67,6 @@ class SiteRun:
     stopping: dict[str, str] = field(default_factory=dict)
     """Tasks that are to have no other result than a failure, and why."""
     is_up: bool = False
-    was_started: bool = False
     is_ending: bool = False
     deaths: int = 0
 
@@ -146,12 +145,9 @@ class SiteRun:
     def _job_started(self, event: ev.JobStarted) -> list[Action]:
         if event.failure is None:
             self.is_up = True
-            first = [] if self.was_started else [Report(Started(self.run))]
-            self.was_started = True
-            return [*first, *self._give_next()]
+            return self._give_next()
         self.is_ending = True
-        said = SiteFailed(self.run, event.failure) if self.was_started else Started(self.run, event.failure)
-        return [Report(said), StopJob("", grace_seconds=2.0)]
+        return [Report(SiteFailed(self.run, event.failure)), StopJob("", grace_seconds=2.0)]
 
     def _job_answered(self, event: ev.JobAnswered) -> list[Action]:
         if event.result.task_id not in self.tasks or (self.is_ending and event.result.failure is not None):
@@ -188,8 +184,7 @@ class SiteRun:
         if task_id:
             return [*self._fail(task_id, failure), Launch()]
         self.is_ending = True
-        said = SiteFailed(self.run, failure) if self.was_started else Started(self.run, failure)
-        return [Report(said), EndRun()]
+        return [Report(SiteFailed(self.run, failure)), EndRun()]
 
     # --- the server ---------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from sundog.kernel.errors import Failure
 from sundog.kernel.messages import Message, Payload
 from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from sundog.kits.handover import messages as job
-from sundog.kits.protocol.messages import Grew, Offer, SiteFailed, Started, StartRun
+from sundog.kits.protocol.messages import Grew, Offer, SiteFailed, StartRun
 from sundog.kits.site import run_events as ev
 from sundog.kits.site.metrics_news import MetricsNews
 from sundog.kits.site.outbox import Parts
@@ -147,8 +147,7 @@ async def test_a_job_process_without_a_place_to_hand_over_from_ends_the_run(made
     async with asyncio.timeout(20):
         await made.program.ended.wait()
     (said,) = made.server.heard
-    assert isinstance(said, Started)
-    assert said.failure is not None
+    assert isinstance(said, SiteFailed)
     assert said.failure.code == "SD-4102"
     assert "could not be started or served: " in said.failure.what
     assert made.ended == ["r"]
@@ -196,12 +195,12 @@ async def test_what_cannot_be_done_ends_this_sites_part_and_is_said(made: Made) 
     made.program._outbox._inline.clear()
     made.program._outbox.result_path("t").unlink()
 
-    made.program._perform([ev.MakeOffer("t"), ev.Report(Started("r"))])
+    made.program._perform([ev.MakeOffer("t"), ev.Report(Offer("r", "t", None))])
 
-    failed, started = made.server.heard
+    failed, other = made.server.heard
     assert isinstance(failed, SiteFailed)
     assert "No such file" in failed.failure.what
-    assert isinstance(started, Started)
+    assert isinstance(other, Offer)
     assert made.program.run.is_ending
 
 

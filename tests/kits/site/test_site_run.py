@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sundog.kernel.errors import Failure
 from sundog.kernel.messages import Payload
 from sundog.kits.handover import messages as job
-from sundog.kits.protocol.messages import RunSync, SiteFailed, Started, TaskFor
+from sundog.kits.protocol.messages import RunSync, SiteFailed, TaskFor
 from sundog.kits.site import run_events as ev
 from sundog.kits.site.site_run import MAX_DEATHS, SiteRun
 
@@ -162,18 +162,10 @@ def test_after_a_lost_link_everything_without_a_verdict_is_offered_again(run: Si
 # --- the job process ---
 
 
-def test_the_server_hears_once_that_the_job_has_started() -> None:
-    run = SiteRun("r")
-
-    assert run.on(ev.JobStarted()) == [ev.Report(Started("r"))]
-    run.on(died())
-    assert run.on(ev.JobStarted()) == []
-
-
 def test_a_constructor_that_raises_ends_this_sites_part() -> None:
     run = SiteRun("r")
 
-    assert run.on(ev.JobStarted(BOOM)) == [ev.Report(Started("r", BOOM)), ev.StopJob("", grace_seconds=2.0)]
+    assert run.on(ev.JobStarted(BOOM)) == [ev.Report(SiteFailed("r", BOOM)), ev.StopJob("", grace_seconds=2.0)]
     assert run.on(died("")) == [ev.EndRun()]
 
 
@@ -221,8 +213,8 @@ def test_a_process_that_dies_without_a_task_ends_this_sites_part() -> None:
     report, end = run.on(died("exit status 3"))
 
     assert isinstance(report, ev.Report)
-    assert isinstance(report.message, Started)
-    assert "exit status 3" in (report.message.failure.what if report.message.failure else "")
+    assert isinstance(report.message, SiteFailed)
+    assert "exit status 3" in report.message.failure.what
     assert end == ev.EndRun()
 
 
