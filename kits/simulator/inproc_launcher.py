@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ...kernel.messages import Message, encode
 from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from ...kernel.transport import Connection, EndOfConnection, Frame
-from ..handover.messages import Kept, job_codec
+from ..handover.messages import Abort, Kept, Start, job_codec
 from ..job.mailbox import Mailbox
 from ..job.server_job import ServerJob
 from ..job.site_job import SiteJob
@@ -136,6 +136,7 @@ class _Channel(Connection):
         self._leave = leave
         self._said: asyncio.Queue[Frame | None] = asyncio.Queue()
         self._is_site = spec.role == "site"
+        self._is_aborted = False
         sender = _Sender(calls, self._said)
         self.job: ServerJob | SiteJob = SiteJob(sender, main.mailbox, may_drive=False) if self._is_site else ServerJob(sender, main.mailbox)
 
@@ -143,11 +144,16 @@ class _Channel(Connection):
         message, body = job_codec.decode(b"".join(parts))
         if isinstance(message, Kept):  # a job does nothing with it, and a turn of the main thread is dear
             return
+        self._is_aborted |= isinstance(message, Abort) and not message.task_id
         self.job.on_arrival(message)
         self._mailbox.post(lambda: self._deliver(message, bytes(body)))
 
     def _deliver(self, message: Message, body: bytes) -> None:
         if self._is_over():
+            return
+        if self._is_aborted and isinstance(message, Start):  # a thousand apps are not built to be thrown away
+            self.job.is_done = True
+            self._leave()
             return
         if self._is_site:
             self._generators.lend()

@@ -17,7 +17,8 @@ from .conftest import Marked
 JOB = Path(__file__).resolve().parents[2] / "examples" / "hello-numpy"
 ENDED_SECONDS = 30.0
 """Far more than it takes here, for a machine that is busy with other tests; before, it was for ever."""
-FRACTIONS = sorted(random.Random(7).uniform(0.01, 0.95) for _ in range(10))
+_random = random.Random(7)
+FRACTIONS = sorted(_random.uniform(0.01, 0.95) for _ in range(10))
 """Of all that happens in an undisturbed simulation."""
 
 COUNTING = """
@@ -96,12 +97,14 @@ def test_the_first_ctrl_c_ends_a_simulation(simulation: Callable[[int, int], sub
 
 @pytest.mark.campaign
 def test_a_thousand_sites_end_within_two_seconds_of_the_first_ctrl_c(simulation: Callable[[int, int], subprocess.Popen[str]]) -> None:
-    everything = events_of(simulation(1000, 0))
+    everything, late = events_of(simulation(1000, 0)), []
 
     for fraction in FRACTIONS:
         process = simulation(1000, int(fraction * everything))
         seconds, words = interrupt(process)
 
-        print(f"at {fraction:.0%} of {everything}: {seconds:.2f} s: {words.strip()}")
         assert process.returncode == 130, words
-        assert seconds < 2, f"at {fraction:.0%}: {words}"
+        told = f"at {fraction:.0%} of {everything}: {seconds:.2f} s: {words.strip()}"
+        print(told)
+        late += [told] if seconds > 2 else []
+    assert late == []
