@@ -104,3 +104,12 @@ def test_a_damaged_record_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(NoPoc, match=r"Expected `int` >= 1 - at `\$\.sites`"):
         read_poc(tmp_path / "poc")
+
+
+@pytest.mark.parametrize(("sites", "room"), [(2, 100), (101, 101)])
+def test_the_servers_kit_has_room_for_all_sites(tmp_path: Path, sites: int, room: int) -> None:
+    write_poc(tmp_path / "poc", Poc(sites=sites, fl_port=0, admin_port=0))
+
+    kit, _ = read_kit(tmp_path / "poc" / "server", ServerKit)
+
+    assert kit.limits.max_sites == room
