@@ -11,10 +11,13 @@ from .jobs import JobFolder, custom, executor
 SIZE = 20_001
 """Items of a model: more than a message takes; and odd, so that numpy's global generator keeps half a pair of normals."""
 SERVER_CODE = f"""
+import os
 import random
+import signal
 import numpy as np
 from sundog import Filter, ModelUpdate, Shareable, Task, Workflow, observe
 from sundog.components.persistors.numpy_file import NPModelPersistor
+from sundog.kernel.context import current_context
 
 SIZE = {SIZE}
 
@@ -96,7 +99,6 @@ class Diary:
     @observe
     def before_commit(self, workflow, step):
         self.lines.append(f"{{workflow}} {{step}} {{float(dice())}}")
-        from sundog.kernel.context import current_context
         path = current_context().folder / "diary.txt"
         path.write_text("\\n".join(self.lines))
         current_context().keep(path)
@@ -107,6 +109,19 @@ class Diary:
 
     def restore(self, state):
         self.lines = state.meta["lines"]
+
+class Deadly:
+    "Kills its process at one of the commits, when all others have saved what belongs to it; once."
+    def __init__(self, at: int):
+        self.at = at
+
+    @observe
+    def before_commit(self):
+        self.at -= 1
+        mark = current_context().folder / "died"
+        if self.at == 0 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
 """
 SITE_CODE = f"""
 import random
@@ -158,8 +173,15 @@ with sundog.site() as site:
 """
 
 
-def exact_job(root: Path) -> Path:
-    """Trains at site-1 by an executor and at site-2 by a script; evaluates; trains with two scatters a step; evaluates again."""
+COMMITS = 7
+
+
+def exact_job(root: Path, die_at: int = 0) -> Path:
+    """Trains at site-1 by an executor and at site-2 by a script; evaluates; trains with two scatters a step; evaluates again.
+
+    Args:
+        die_at: the commit (from 1) just before which the server's job process kills itself; 0: none.
+    """
     workflows: list[Any] = [
         {"id": "first", "name": "ScatterAndGather", "args": {"num_rounds": 3, "aggregator_id": "aggregator", "persistor_id": "persistor"}},
         {"id": "matrix", "name": "CrossSiteModelEval", "args": {"model_locator": {"name": "NPModelLocator"}}},
@@ -170,6 +192,7 @@ def exact_job(root: Path) -> Path:
     job = JobFolder(root, workflows, [executor(custom("Trainer"), "*")], code=SERVER_CODE)
     job.meta = {"name": "exact", "seed": 5, "deploy_map": {"server": ["server"], "executor": ["site-1"], "script": ["site-2"]}}
     job.server["components"] = [
+        {"id": "deadly", **custom("Deadly", at=die_at)},  # the first one is called last
         {"id": "aggregator", "name": "WeightedMean"},
         {"id": "persistor", **custom("Zeros")},
         {"id": "selector", "name": "IntimeModelSelector", "args": {"better": "lower"}},

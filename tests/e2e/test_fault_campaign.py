@@ -23,7 +23,7 @@ from sundog.kits.site.run_program import SiteRunProgram
 from sundog.kits.workspace import posix
 
 from ..faults.proxy import Proxy, proxy_to
-from .exact import exact_job, left_in
+from .exact import COMMITS, exact_job, left_in
 from .test_processes import COMPLETED, Federation
 
 SITES = ("site-1", "site-2")
@@ -78,7 +78,7 @@ def nothing(_federation: Federation, _proxy: Proxy) -> dict[int, Callable[[], ob
     return {}
 
 
-async def tried(root: Path, patch: pytest.MonkeyPatch, wire: str, plan: Plan = nothing) -> Tried:
+async def tried(root: Path, patch: pytest.MonkeyPatch, wire: str, plan: Plan = nothing, die_at: int = 0) -> Tried:
     """Run the job with the faults that are planned. What must be so after it, whatever happened, is looked at here."""
     async with AsyncExitStack() as stack:
         federation = Federation(root, stack, listen=f"{wire}://127.0.0.1:0")
@@ -92,7 +92,7 @@ async def tried(root: Path, patch: pytest.MonkeyPatch, wire: str, plan: Plan = n
         faults = Faults(plan(federation, proxy))
         with patch.context() as watching:
             faults.watch(watching)
-            job_id = await federation.submit(exact_job(root / "job"))
+            job_id = await federation.submit(exact_job(root / "job", die_at))
             report = await federation.end(job_id)
             async with asyncio.timeout(30):  # for the sites to hear of the end
                 await asyncio.gather(*(run.ended.wait() for site in federation.sites.values() for run in list(site.runs.values())))
@@ -183,6 +183,16 @@ async def test_a_kill_of_a_job_process_changes_nothing(
 ) -> None:
     disturbed = await tried(tmp_path, monkeypatch, WIRES[seed % len(WIRES)], one_kill(seed, undisturbed.events, side))
 
+    assert disturbed.outcome == undisturbed.outcome
+
+
+@pytest.mark.parametrize("die_at", [n if n in (2, 5) else pytest.param(n, marks=pytest.mark.campaign) for n in range(1, COMMITS + 1)])
+async def test_a_death_between_what_components_save_and_the_commit_changes_no_file(
+    die_at: int, undisturbed: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbed = await tried(tmp_path, monkeypatch, "tcp", die_at=die_at)
+
+    assert list(tmp_path.glob("server/runs/*/died"))
     assert disturbed.outcome == undisturbed.outcome
 
 
