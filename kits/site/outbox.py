@@ -85,7 +85,8 @@ class Outbox:
         self._is_durable = is_durable
         self._disk = disk or Disk()
         self._inline: dict[str, bytes] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        if is_durable:
+            folder.mkdir(parents=True, exist_ok=True)
         kept, settled = self._read("json"), self._read("settled")
         self._kept = {one.task_id: one for one in kept}
         self._number = max((one.number for one in (*kept, *settled)), default=0)
@@ -175,7 +176,7 @@ class Outbox:
         """Remove what a crash has left: files that no record has, and records that nothing needs."""
         wanted = {self._file(kept, suffix) for kept in self._kept.values() for suffix in ("json", "result", "state")}
         wanted |= {self._file(one.record, suffix) for one in self._states for suffix in ("settled", "state")}
-        for path in self._folder.iterdir():
+        for path in self._folder.glob("*"):
             if path not in wanted:
                 self._disk.unlink(path)
 
@@ -202,6 +203,7 @@ class Outbox:
 
     def _place(self, target: Path, payload: Payload, inline: bytes | None) -> None:
         if inline is None:
+            self._folder.mkdir(parents=True, exist_ok=True)  # not before, if nothing else is written: virtual sites are many, disks slow
             take(self._disk, self._out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
         elif self._is_durable:
             self._disk.write_plain(target, inline)

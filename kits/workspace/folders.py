@@ -85,9 +85,10 @@ class RunFolder:
         return self
 
     def renew_out(self) -> None:
-        """Forget what a job process that died left in out/."""
-        shutil.rmtree(self.out, ignore_errors=True)
-        self.out.mkdir()
+        """Forget what a job process that died left in out/; a new one is kept as it is."""
+        if self.out.is_symlink() or not self.out.is_dir() or any(self.out.iterdir()):
+            shutil.rmtree(self.out, ignore_errors=True)
+            self.out.mkdir()
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.root)!r})"
