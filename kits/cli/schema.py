@@ -43,7 +43,9 @@ def command(name: str | None, *, want_all: bool) -> None:
     elif name in makers:
         print_json(makers[name]())
     else:
-        raise UnknownSchema(f"there is no schema {name!r}{did_you_mean(name, makers)}")
+        of_roles = [key for key in makers if key.endswith(f".{name}")]
+        hint = f"; there is {', '.join(of_roles)}" if of_roles else did_you_mean(name, makers)
+        raise UnknownSchema(f"there is no schema {name!r}{hint}")
 
 
 def _files() -> dict[str, Callable[[], dict[str, Any]]]:
@@ -64,9 +66,13 @@ def _answers() -> Mapping[str, Callable[[], dict[str, Any]]]:
 
 
 def _components() -> dict[str, Callable[[], dict[str, Any]]]:
-    """The names of several roles stand once: they mean the same class."""
+    """By short name; by role and name, as in filters.Median, where a name means different classes in several roles."""
     entries = [entry for plugin in plugins().listing() for entry in plugin.registrations if entry.role not in NO_COMPONENT_ROLES]
-    return {entry.name: partial(_arguments, entry.role, entry.name) for entry in entries}
+    targets: dict[str, set[str]] = {}
+    for entry in entries:
+        targets.setdefault(entry.name, set()).add(entry.target)
+    keys = {entry: entry.name if len(targets[entry.name]) == 1 else f"{entry.role}.{entry.name}" for entry in entries}
+    return {key: partial(_arguments, entry.role, entry.name) for entry, key in keys.items()}
 
 
 def _arguments(role: str, name: str) -> dict[str, Any]:
