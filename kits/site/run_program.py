@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,7 @@ class SiteServices:
     link: Callable[[], Link]
     is_current: Callable[[int], bool]
     """Whether a term is not below the highest this site knows."""
-    on_end: Callable[[str], None]
+    on_end: Callable[[str], Awaitable[None]]
     on_output: Callable[[str], None]
     """The log of a run has grown."""
     disk: Disk = field(default_factory=Disk)
@@ -278,7 +278,7 @@ class SiteRunProgram:
         self._metrics.close()
         self._withdraw_all()
         await self._output.close()
-        self._services.on_end(self.run.run)
+        await self._services.on_end(self.run.run)
         self.ended.set()
         await self._tasks.close()
 

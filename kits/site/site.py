@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import msgspec
@@ -78,6 +79,8 @@ class Site:
         self._deployed: dict[str, dict[str, Any]] = {}
         self._deploying: dict[str, asyncio.Task[None]] = {}
         self._reserved: dict[str, str] = {}
+        self._removing: dict[str, asyncio.Future[None]] = {}
+        """Runs that have ended, until what they left is removed."""
         """Run that has not started → token of its reservation."""
         self._tokens: dict[str, str] = {}
         """Run → token of its allocation."""
@@ -209,6 +212,8 @@ class Site:
     async def _deploy(self, message: Deploy, body: bytes) -> None:
         try:
             manifest = decode_manifest(body)
+            if (removing := self._removing.get(message.run)) is not None:  # what an earlier start of it left
+                await removing
             app = self.workspace.run(message.run).create().app
             await asyncio.to_thread(self._means.disk.rmtree, app)
             await fetch_folder(self.link, manifest, app)
@@ -250,15 +255,21 @@ class Site:
         folder, outbox = self.workspace.run(message.run), self.workspace.outbox / message.run
         return SiteRunProgram(services, message, meta, folder, outbox, environment)
 
-    def _run_ended(self, run: str) -> None:
+    async def _run_ended(self, run: str) -> None:
         self.runs.pop(run, None)
         self.logs.changed(run)
         self._resources.free(self._tokens.pop(run, ""))
+        self.tell_what_runs()
+        log.info("run_ended", run=run)
+        self._removing[run] = self._means.writer.post(partial(self._remove_leftovers, run))
+        await self._removing[run]
+        del self._removing[run]
+
+    def _remove_leftovers(self, run: str) -> None:
+        """On the writer's thread: it may take long, and a thousand virtual sites share one loop."""
         folder = self.workspace.run(run)
         for leftover in (self.workspace.outbox / run, folder.inbox, folder.out):
             self._means.disk.rmtree(leftover)
-        self.tell_what_runs()
-        log.info("run_ended", run=run)
 
     # --- questions ----------------------------------------------------------------------------------------------
 

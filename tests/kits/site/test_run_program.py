@@ -64,9 +64,12 @@ class Made:
         self.ended: list[str] = []
         processes = JobProcesses(Never(), root / "channels")
         services = SiteServices(
-            "site-1", writer, processes, lambda: cast("Link", self.server), lambda _: True, self.ended.append, lambda _: None
+            "site-1", writer, processes, lambda: cast("Link", self.server), lambda _: True, self.over, lambda _: None
         )  # fmt: skip
         self.program = SiteRunProgram(services, StartRun("r", "token", ["site-1"], 0), {}, self.folder, root / "outbox", {})
+
+    async def over(self, run: str) -> None:
+        self.ended.append(run)
 
     async def say(self, message: Message, *body: bytes) -> None:
         """As the job process does."""
