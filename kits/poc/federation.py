@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from ...kernel.errors import CommandLineError
-from ..admin.session import Session
+from ..admin.session import Session, Waited
 from ..commands.status import ServerStatus
 from ..supervisor.interrupts import Interrupts
 from ..supervisor.stopping import stop_participant
@@ -41,6 +45,18 @@ class ParticipantGone(CommandLineError):
     code = "SD-7015"
 
 
+class SiteRefused(CommandLineError):
+    """A site was started, and the server does not let it in.
+
+    Cause: its kit belongs to another project, has a name that is in use, or the server's limit of sites is reached; the message
+    has the server's words.
+
+    Cure: mend what they name, or make the kits anew (`sundog poc`).
+    """
+
+    code = "SD-7017"
+
+
 class NotStopped(CommandLineError):
     """A process does not end, not even when it is killed.
 
@@ -50,6 +66,35 @@ class NotStopped(CommandLineError):
     """
 
     code = "SD-7016"
+
+
+class _Done:
+    """A call on a thread of its own, which `select` can wait for beside participants."""
+
+    def __init__(self, call: Callable[[], Waited]) -> None:
+        self._here, self._there = socket.socketpair()
+        self._call = call
+        self._future: Future[Waited] = Future()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._run, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._here.close()
+
+    def _run(self) -> None:
+        try:
+            self._future.set_result(self._call())
+        except Exception as exc:  # noqa: BLE001  # `result` raises it
+            self._future.set_exception(exc)
+        self._there.close()
+
+    def fileno(self) -> int:
+        return self._here.fileno()
+
+    def result(self) -> Waited:
+        return self._future.result()
 
 
 class Federation:
@@ -109,13 +154,19 @@ class Federation:
         return participant
 
     def wait_registered(self, session: Session) -> None:
-        """Wait until the server knows all sites. Raises: NotRegistered."""
+        """Wait until the server knows all sites.
+
+        Raises:
+            NotRegistered: it does not in time.
+            SiteRefused, ParticipantGone: it never will.
+        """
 
         def are_all_there(status: ServerStatus) -> bool:
             return status.registered_clients >= self.poc.sites
 
-        with self._interrupts.allowed():
-            waited = session.wait_until_server_status(READY_SECONDS, are_all_there)
+        with _Done(lambda: session.wait_until_server_status(READY_SECONDS, are_all_there)) as done:
+            self._wait_for_loss(done)
+            waited = done.result()
         if not waited.is_reached:
             there = [row.client for row in waited.status.clients] if isinstance(waited.status, ServerStatus) else []
             missing = [name for name in self.poc.site_names if name not in there]
@@ -131,10 +182,24 @@ class Federation:
 
         Raises:
             ParticipantGone: one of them has ended.
+            SiteRefused: the server does not let one of them in.
         """
-        with self._interrupts.allowed():
-            gone, _, _ = select.select(self._participants, [], [])
-        raise ParticipantGone(f"{gone[0].name} has ended; it says:\n{gone[0].last_words()}", where=str(self.root / gone[0].name))
+        self._wait_for_loss()
+
+    def _wait_for_loss(self, *others: _Done) -> None:
+        """Wait until a participant is lost, or one of the others is done. Raises: as `wait_for_loss`."""
+        lost = [one for one in self._participants if one.has_said_more]
+        if not lost:
+            with self._interrupts.allowed():
+                waited: list[_Done | Participant] = [*others, *self._participants]
+                readable, _, _ = select.select(waited, [], [])
+            lost = [one for one in readable if isinstance(one, Participant)]
+        if not lost:
+            return
+        where = str(self.root / lost[0].name)
+        if why := lost[0].refusal():
+            raise SiteRefused(f"the server refuses {lost[0].name}: {why}", where=where)
+        raise ParticipantGone(f"{lost[0].name} has ended; it says:\n{lost[0].last_words()}", where=where)
 
 
 def refuse_running(root: Path) -> None:

@@ -81,8 +81,17 @@ class Participant:
         )
 
     def fileno(self) -> int:
-        """Becomes readable when it has ended."""
+        """Becomes readable when it has ended, or is refused by its server."""
         return self._line.fileno()
+
+    @property
+    def has_said_more(self) -> bool:
+        """Whether it has said more than that it is ready, and nothing of it was read yet."""
+        return self._line.has_said_more
+
+    def refusal(self) -> str:
+        """Why its server refuses it; empty when it has ended. Call it when it is readable, or has said more."""
+        return self._line.refusal()
 
     def wait_ready(self, seconds: float = READY_SECONDS) -> str:
         """Wait until it works; where it is found.

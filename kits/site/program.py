@@ -31,6 +31,9 @@ def run_site(folder: Path, lifeline: Lifeline | None = None) -> None:
     parts.refuse_rest()
 
     def make(means: Means) -> Site:
-        return Site(workspace, kit, means, launcher=launcher, resources=resources, access=access)
+        site = Site(workspace, kit, means, launcher=launcher, resources=resources, access=access)
+        if lifeline is not None:
+            site.on_refused = lambda error: lifeline.tell_refused(str(error))
+        return site
 
     run_daemon(workspace, make, bound={"site": kit.name}, notes=(*notes, *parts.notes), lifeline=lifeline)

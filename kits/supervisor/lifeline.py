@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 
 _READY = b"ready "
+_REFUSED = b"refused "
 _STAY = b"stay\n"
 
 
@@ -26,13 +27,23 @@ class Lifeline:
         self._socket.setblocking(False)
         self._socket.set_inheritable(False)
         self._heard = b""
+        self._is_refused = False
 
     def tell_ready(self, where: str) -> None:
         """Say that this participant works, and where it is found."""
+        self._tell(_READY, where)
+
+    def tell_refused(self, why: str) -> None:
+        """Say, once, that the server refuses this participant for good."""
+        if not self._is_refused:
+            self._is_refused = True
+            self._tell(_REFUSED, why)
+
+    def _tell(self, what: bytes, words: str) -> None:
         try:
-            self._socket.send(_READY + where.encode() + b"\n")  # one short line: a new socket takes it whole
+            self._socket.send(what + " ".join(words.split()).encode() + b"\n")  # a short line: a new socket takes it whole
         except OSError:
-            return  # whoever started us is gone: `watch` tells
+            return  # the starter is gone: `watch` tells
 
     def watch(self, on_loss: Callable[[], object]) -> None:
         """Call this once when the starter is gone; not if it has said that we stay. Needs a running event loop."""
@@ -77,15 +88,30 @@ class Starter:
             TimeoutError: it did neither in time.
         """
         self._socket.settimeout(seconds)
-        while not self._said.endswith(b"\n"):
+        line = self._line()
+        return line.removeprefix(_READY).decode() if line is not None else None
+
+    def refusal(self) -> str:
+        """Why the server refuses the participant for good; empty when it has ended instead. Call it when `fileno` is readable."""
+        line = self._line()
+        return line.removeprefix(_REFUSED).decode() if line is not None else ""
+
+    def _line(self) -> bytes | None:
+        while b"\n" not in self._said:
             heard = self._socket.recv(4096)
             if not heard:
                 return None
             self._said += heard
-        return self._said.removeprefix(_READY).decode().strip()
+        line, _, self._said = self._said.partition(b"\n")
+        return line
+
+    @property
+    def has_said_more(self) -> bool:
+        """Whether a line is here that was not asked for yet."""
+        return b"\n" in self._said
 
     def fileno(self) -> int:
-        """Becomes readable when the participant, which has nothing more to say, has ended."""
+        """Becomes readable when the participant has ended, or is refused."""
         return self._socket.fileno()
 
     def stay(self) -> None:

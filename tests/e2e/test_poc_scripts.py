@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from msgspec.structs import replace
 
 from sundog import Session
 from sundog.kits.poc.layout import Poc, write_poc
+from sundog.kits.workspace.kit import SiteKit, read_kit, write_kit
 from sundog.kits.workspace.posix import lock_holder
 
 from .jobs import JobFolder
@@ -169,3 +171,14 @@ def name_component(kit: Path, path: Path, marked: Any) -> None:
     document = json.loads(kit.read_text())
     document.setdefault("components", []).append({"id": "ledger", "path": "ledger_e2e.Ledger", "args": {"path": str(path)}})
     kit.write_text(json.dumps(document))
+
+
+def test_a_site_that_the_server_refuses_ends_the_start_of_a_poc_with_the_reason(marked: Any, poc: Path, nothing_left: Any) -> None:
+    kit, _ = read_kit(poc / "site-2", SiteKit)
+    write_kit(poc / "site-2", replace(kit, project="another"))
+
+    done = marked.sundog("poc", "start", "-w", poc)
+
+    assert done.returncode == 1
+    assert "[SD-7017]" in done.stderr
+    assert "the server refuses site-2: [SD-2" in done.stderr

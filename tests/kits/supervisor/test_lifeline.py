@@ -27,6 +27,20 @@ async def test_readiness_is_told_with_the_place() -> None:
     await watched(lifeline)
 
 
+async def test_a_refusal_is_told_once_on_one_line_behind_the_readiness() -> None:
+    starter, lifeline = pair()
+
+    lifeline.tell_ready("zmq://localhost:8002")
+    lifeline.tell_refused("[SD-2103] another\nproject")
+    lifeline.tell_refused("again")
+    lifeline._socket.close()
+
+    assert starter.wait_ready(20.0) == "zmq://localhost:8002"
+    assert starter.refusal() == "[SD-2103] another project"
+    assert starter.refusal() == ""
+    starter.close()
+
+
 async def watched(lifeline: Lifeline, seconds: float = 20.0) -> bool:
     """Whether the participant hears that its starter is gone."""
     lost = asyncio.Event()
