@@ -163,7 +163,7 @@ class Jobs:
         return job
 
     def _store(self, folder: Path, manifest: Manifest, job_id: str) -> None:
-        self._disk.write_plain(self._manifest(job_id), manifest.encode())
+        self._disk.atomic_write(self._manifest(job_id), manifest.encode())
         self._disk.rename(folder, self.folder(job_id))
 
     async def delete(self, job: Job, admin: str) -> None:

@@ -61,7 +61,7 @@ class RunBlobs:
         """Where a blob lies; one that was only in memory is written for it."""
         path = self._folder.inbox / payload.sha256 if payload.sha256 in self._results else self._store.path(payload.sha256)
         if payload.sha256 in self._unwritten:
-            self._disk.write_plain(path, self._small[payload.sha256])
+            self._disk.atomic_write(path, self._small[payload.sha256])
             self._unwritten.discard(payload.sha256)
         return path
 
@@ -107,7 +107,7 @@ class RunBlobs:
 
     def _writing(self, payload: Payload, target: Path, inline: bytes) -> list[Work]:
         if self._writes_small:
-            return [partial(self._disk.write_plain, target, inline)]
+            return [partial(self._disk.atomic_write, target, inline)]
         self._unwritten.add(payload.sha256)
         return []
 

@@ -206,7 +206,7 @@ class Outbox:
             self._folder.mkdir(parents=True, exist_ok=True)  # not before, if nothing else is written: virtual sites are many, disks slow
             take(self._disk, self._out, payload.name, target, uid=os.getuid(), size_bytes=payload.size_bytes)
         elif self._is_durable:
-            self._disk.write_plain(target, inline)
+            self._disk.atomic_write(target, inline)
 
     def _file(self, kept: Kept, suffix: str) -> Path:
         return self._folder / f"{kept.task_id}.{kept.number}.{suffix}"

@@ -4,46 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 _COPY_BYTES = 1024 * 1024
-_drafts = itertools.count()
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK
+"""Open a file that is not there yet: what job code put in its place is neither followed nor waited for."""
 
 
 class Disk:
     """What supervisors do to files. Stateless: one serves any number of participants, on any thread.
 
-    Drafts have names that begin with a dot and end in `.draft`; a crash may leave one behind, and nothing refers to it.
+    A file is written under the name of a draft, then renamed: a pipe or a link that job code made in its place is replaced,
+    never opened. Drafts have random names that begin with a dot and end in `.draft`; a crash may leave one behind, and
+    nothing refers to it.
     """
 
     # --- whole files ----------------------------------------------------------------------------------------------
 
     def atomic_write(self, path: Path, data: bytes, *, durable: bool = False) -> None:
-        """Put a file in place, whole or not at all; `durable`: it also survives a power cut."""
+        """Put a file in place, whole or not at all; only with `durable` it also survives a power cut."""
         with self._draft_of(path) as draft:
-            self.write_plain(draft, data, durable=durable)
+            descriptor = os.open(draft, _NEW_FILE, 0o600)
+            try:
+                self.append(descriptor, data)
+                if durable:
+                    self.sync(descriptor)
+            finally:
+                os.close(descriptor)
             self.rename(draft, path)
         if durable:
             self.sync_file(path.parent)
 
-    def write_plain(self, path: Path, data: bytes, *, durable: bool = False) -> None:
-        """Write a file that means nothing until a record, or another file's rename, speaks of it: a crash may leave half of it."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        try:
-            self.append(descriptor, data)
-            if durable:
-                self.sync(descriptor)
-        finally:
-            os.close(descriptor)
-
     def copy(self, source: int, target: Path, size_bytes: int) -> int:
         """Copy the first bytes of an open file; synced, then renamed into place. Returns how many there were, at most `size_bytes`."""
         with self._draft_of(target) as draft:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(draft, _NEW_FILE, 0o600)
             try:
                 size = 0
                 while piece := os.pread(source, min(_COPY_BYTES, size_bytes - size), size):
@@ -123,7 +122,7 @@ class Disk:
     @contextlib.contextmanager
     def _draft_of(self, path: Path) -> Iterator[Path]:
         """A name beside a file; whatever ends the block early, an interrupt too, leaves no draft behind."""
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{next(_drafts)}.draft")
+        draft = path.with_name(f".{secrets.token_hex(16)}.draft")
         try:
             yield draft
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,40 @@ def test_a_copy_is_as_long_as_was_asked_for_though_the_file_grows(tmp_path: Path
 
     assert copied == 4
     assert (tmp_path / "copy").read_bytes() == b"0123"
+
+
+def test_a_pipe_in_the_place_of_a_file_is_replaced_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "file")
+    reader = os.open(tmp_path / "file", os.O_RDONLY | os.O_NONBLOCK)  # else opening it, as it was done before, would block
+
+    Disk().atomic_write(tmp_path / "file", b"data")
+    received = os.read(reader, 10)
+    os.close(reader)
+
+    assert received == b""
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == {"file": b"data"}
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"other")
+    (tmp_path / "file").symlink_to("other")
+
+    Disk().atomic_write(tmp_path / "file", b"data")
+
+    assert not (tmp_path / "file").is_symlink()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"data", "other": b"other"}
+
+
+def test_the_name_of_a_draft_cannot_be_foreseen(tmp_path: Path) -> None:
+    drafts = []
+
+    class Watched(Disk):
+        def rename(self, source: Path | str, target: Path, *, folder: int | None = None) -> None:
+            drafts.append(Path(source).name)
+            super().rename(source, target, folder=folder)
+
+    for _ in range(2):
+        Watched().atomic_write(tmp_path / "file", b"data")
+
+    assert len(set(drafts)) == 2
+    assert all(re.fullmatch(r"\.[0-9a-f]{32}\.draft", draft) for draft in drafts)
