@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from ...kernel.errors import JobError, SundogError
+from ...kernel.errors import Failure, JobError, SundogError
 from ...kernel.observers import Observers
 from ...kernel.plugins import plugins
 from ..protocol.answers import JobReport
@@ -28,7 +28,7 @@ from ..workspace.job_meta import JobMeta
 from ..workspace.job_state import Job, JobTable
 from ..workspace.kit import ServerKit
 from ..workspace.manifest import Limits, Manifest, decode_manifest, first_difference, manifest_of
-from .report import job_report, read_report
+from .report import ReportUnreadable, job_report, read_report
 from .run_program import ServerRunProgram
 from .site_calls import Prepared
 
@@ -220,12 +220,16 @@ class Jobs:
 
     def report(self, job: Job) -> JobReport:
         """What came out of a job, or how far it is."""
-        path, program = self._workspace.run(job.id).report, self._runs.get(job.id)
+        program = self._runs.get(job.id)
         if program is not None:
             return job_report(job, program.run, self._now())
-        if path.exists():
-            return msgspec.structs.replace(read_report(path), status=str(job.status), reason=job.reason)
-        return job_report(job, None, self._now())
+        try:
+            kept = read_report(self._workspace.run(job.id).report)
+        except ReportUnreadable as exc:
+            return job_report(job, None, self._now(), [Failure.of(exc)])
+        if kept is None:
+            return job_report(job, None, self._now())
+        return msgspec.structs.replace(kept, status=str(job.status), reason=job.reason)
 
     async def next_report(self, job_id: str, seen: tuple[Any, ...]) -> JobReport:
         """The report of a job once it says more than (status, number of rounds, what it waits for), as far as those are given."""

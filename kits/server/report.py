@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import msgspec
 
-from ...kernel.errors import Failure
+from ...kernel.errors import Failure, JobError
 from ..commands.jobs import failure_of
 from ..protocol.answers import JobReport, Problem
 from ..workspace.disk import Disk
 from ..workspace.job_state import Job
 from .run_state import RunState
+
+MAX_REPORT_BYTES = 64 * 1024 * 1024
+
+
+class ReportUnreadable(JobError):
+    """The kept report of a run cannot be read; what the server's journal says of the job holds.
+
+    Cause: job code, or another program with the server's rights, replaced report.json in the run's folder.
+
+    Cure: read the job's code for what it writes into the run's folder, and run the job again.
+    """
+
+    code = "SD-4070"
 
 
 def job_report(job: Job, run: RunState | None, now: float, faults: list[Failure] | None = None) -> JobReport:
@@ -38,6 +53,25 @@ def write_report(disk: Disk, path: Path, job: Job, run: RunState, faults: list[F
     disk.atomic_write(path, msgspec.json.format(msgspec.json.encode(report), indent=1))
 
 
-def read_report(path: Path) -> JobReport:
-    """The report that was kept."""
-    return msgspec.json.decode(path.read_bytes(), type=JobReport)
+def read_report(path: Path) -> JobReport | None:
+    """The report that was kept; None if there is none. It cannot block: job code may have put anything in its place.
+
+    Raises:
+        ReportUnreadable: it is no plain file, too large, or no report.
+    """
+    try:
+        return msgspec.json.decode(_read_plain(path), type=JobReport)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError, msgspec.DecodeError) as exc:  # ValueError: text that is not UTF-8
+        raise ReportUnreadable(str(exc), where="report.json") from exc
+
+
+def _read_plain(path: Path) -> bytes:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("wanted a plain file, got a special one")
+        if found.st_size > MAX_REPORT_BYTES:
+            raise ValueError(f"wanted at most {MAX_REPORT_BYTES} bytes, got {found.st_size}")
+        return file.read(MAX_REPORT_BYTES)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from sundog.kits.protocol.records import Status
 from sundog.kits.server.jobs import FolderDiffers, Jobs
+from sundog.kits.server.report import MAX_REPORT_BYTES
 from sundog.kits.workspace.disk import Disk
 from sundog.kits.workspace.folders import Workspace
 from sundog.kits.workspace.job_state import Job, JobTable
@@ -144,3 +146,31 @@ async def test_the_files_of_a_deleted_job_are_gone(tmp_path: Path) -> None:
         await jobs.delete(jobs.table.find(job.id), "alice")
 
         assert list(jobs.folder("").iterdir()) == []
+
+
+def put_large_file(place: Path) -> None:
+    place.touch()
+    os.truncate(place, MAX_REPORT_BYTES + 1)
+
+
+PUT: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a link": lambda place: place.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "no report": lambda place: place.write_bytes(b"\xff{"),
+    "a deep one": lambda place: place.write_bytes(b'{"x":' + b"[" * 100_000),
+    "a large one": put_large_file,
+}
+
+
+@pytest.mark.parametrize("put", PUT.values(), ids=list(PUT))
+async def test_of_a_job_whose_kept_report_cannot_be_read_the_state_is_told(tmp_path: Path, put: Callable[[Path], object]) -> None:
+    async with open_jobs(tmp_path, JobTable()) as jobs:
+        job = await jobs.take_in(write_job(tmp_path / "tiny"))
+        await jobs.change(job.id, Status.ABORTED, "enough")
+        put(Workspace(tmp_path / "server").run(job.id).create().report)
+
+        report = await jobs.next_report(job.id, (None,))
+
+        assert (report.job_id, report.status, report.reason, report.rounds) == (job.id, str(Status.ABORTED), "enough", [])
+        assert [fault.code for fault in report.faults] == ["SD-4070"]
