@@ -252,7 +252,7 @@ async def _report(here: AtServer, asked: GetJobReport) -> JobReport:
 
 
 def _report_text(answer: JobReport) -> Iterator[Piece]:
-    yield f"Job: {answer.job_id} {printable(answer.name)}"
+    yield printable(f"Job: {answer.job_id} {answer.name}")
     yield f"Status: {with_reason(answer.status, answer.reason or answer.waits_for)}"
     yield f"Seconds: {answer.seconds:.2f}"
     if answer.sites:
@@ -260,11 +260,11 @@ def _report_text(answer: JobReport) -> Iterator[Piece]:
     if answer.metrics:
         yield f"Metrics: {numbers(answer.metrics)}"
     if answer.model_sha256:
-        yield f"Model: {printable(answer.model_path)} (sha256 {answer.model_sha256})"
+        yield printable(f"Model: {answer.model_path} (sha256 {answer.model_sha256})")
     if answer.rounds:
         headings = ["WORKFLOW", "ROUND", "SECONDS", "USED", "LATE", "MISSING", "REJECTED", "METRICS"]
         yield Table(headings, [_round_cells(row) for row in answer.rounds])
-        yield from (f"Note: {row.workflow}, round {row.round}: {printable(note)}" for row in answer.rounds for note in row.notes)
+        yield from (printable(f"Note: {row.workflow}, round {row.round}: {note}") for row in answer.rounds for note in row.notes)
     for heading, problem in [("Failed", answer.failure), *(("Went wrong besides", fault) for fault in answer.faults)]:
         if problem is not None:
             yield f"{heading}:"

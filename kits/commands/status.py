@@ -25,7 +25,7 @@ class CheckStatus(Request, frozen=True, kw_only=True):
     """The status of the server, or of the sites."""
 
     target: Literal["server", "client"]
-    sites: Annotated[list[str], Parameter("Names of sites.", metavar="SITE", completes="sites")] = []
+    sites: Annotated[list[str], msgspec.Meta(max_length=10_000), Parameter("Names of sites.", metavar="SITE", completes="sites")] = []
     """Empty: all that are known."""
     after: Annotated[int | None, Parameter(is_typed=False)] = None
     """Answer when the revision is another one than this; None: at once."""
@@ -115,7 +115,7 @@ def _server_status(here: AtServer) -> ServerStatus:
 async def _sites_status(here: AtServer, wanted: list[str]) -> SitesStatus:
     """Rows by site, all sites asked side by side. The revision is that from before: what moves meanwhile is news."""
     revision = here.jobs.revision
-    rows = await asyncio.gather(*(_site_rows(here, site) for site in wanted or here.known_sites()))
+    rows = await asyncio.gather(*(_site_rows(here, site) for site in dict.fromkeys(wanted) or here.known_sites()))
     return SitesStatus([row for of_site in rows for row in of_site], revision)
 
 

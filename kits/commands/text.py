@@ -24,8 +24,7 @@ Piece = str | Table
 
 def trouble(problem: Problem) -> Iterator[str]:
     """An error: its code and what happened, the place, the next step."""
-    what = printable(problem.what, keep="\n")
-    yield f"[{problem.code}] {what}"
+    yield printable(f"[{problem.code}] {problem.what}", keep="\n")
     if problem.place:
         yield f"  where: {printable(problem.place)}"
     if problem.cure:
@@ -49,4 +48,4 @@ def numbers(named: Numbers) -> str:
 
 def with_reason(word: str, reason: str) -> str:
     """A word, and in brackets why."""
-    return f"{word} ({printable(reason)})" if reason else word
+    return printable(f"{word} ({reason})" if reason else word)

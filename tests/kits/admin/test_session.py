@@ -288,6 +288,16 @@ def test_a_site_tells_what_it_does_or_gives_no_reply(clinic: Federation) -> None
     assert [row.status for row in session.check_status("client", ["site-1"]).clients] == ["No Jobs"]
 
 
+def test_a_site_that_is_named_many_times_is_asked_once(clinic: Federation) -> None:
+    session = clinic.session()
+
+    rows = session.check_status("client", ["site-2", "site-9", "site-1", "site-9", "site-2"]).clients
+
+    assert [(row.client, row.status) for row in rows] == [("site-2", "No Jobs"), ("site-9", "No Reply"), ("site-1", "No Jobs")]
+    with pytest.raises(RemoteError, match="10000"):
+        session.check_status("client", ["site-1"] * 10_001)
+
+
 def test_a_site_tells_which_job_it_works_on(clinic_tcp: Federation) -> None:
     session = clinic_tcp.session()
     job_id = session.submit_job(clinic_tcp.job("endless", rounds=FOREVER))

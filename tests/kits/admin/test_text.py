@@ -12,7 +12,7 @@ from sundog.kits.cli.failures import words
 from sundog.kits.cli.outcome import Rounds
 from sundog.kits.commands.jobs import GET_JOB_REPORT, LIST_JOBS, JobList, JobRow
 from sundog.kits.commands.progress import ending
-from sundog.kits.commands.status import CHECK_STATUS, ClientRow, ServerStatus, SitesStatus
+from sundog.kits.commands.status import CHECK_STATUS, ClientRow, ServerStatus, SiteRow, SitesStatus
 from sundog.kits.commands.text import trouble
 from sundog.kits.protocol.answers import JobReport, Problem, RoundReport
 
@@ -69,6 +69,16 @@ def test_a_failed_job_s_report_says_where_and_what_next() -> None:
     assert "loss=nan" in out
     assert "Note: train, round 0: a\\x1bb\n" in out
     assert "Failed:\n[SD-4090] ValueError: no data\n  where: site-2 trainer train.py:7\n  cure:  look there\n" in out
+
+
+def test_what_job_code_names_cannot_act_on_the_terminal() -> None:
+    rounds = [RoundReport("tr\x1b", 0, 1.5, [], [], [], [], {}, {}, {}, notes=["a"])]
+    failure = Problem("SD\x1b", "a")
+
+    report = JobReport("4f\x1b", "hello", "RUN\x1b", "", 2.0, [], {}, "ab\x1b", "model", rounds, failure)
+    status = SitesStatus([SiteRow("site-1", "", "", "work\x1b", "why")], 1)
+
+    assert "\x1b" not in shown(GET_JOB_REPORT.show(report)) + shown(CHECK_STATUS.show(status))
 
 
 def test_empty_answers_have_words() -> None:
