@@ -71,7 +71,10 @@ class ResourceManager(ABC):
         return {}
 
     def available(self) -> Mapping[str, Any]:
-        """Free resources in the form of a `resource_spec`, such as {"gpu": 2}; values that JSON has.
+        """Free resources in the form of a `resource_spec`, such as {"gpu": 2}.
+
+        At most 64, with names of at most 64 characters; values are numbers from 0 on, or lists of at most 1024 integers
+        and texts. The server drops others.
 
         A hint for the server's scheduler: `check` decides. Empty: no hint.
         """

@@ -9,6 +9,7 @@ same site ask it one after the other, so the first never finds there what the se
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -29,6 +30,10 @@ from .site_calls import DeployFailed, Dispatched, Prepared, SiteCalls, SiteNotRe
 log = structlog.get_logger()
 RENEW_SECONDS = 10.0
 """Reservations, which hold for 30 s, are renewed so often while a job is deployed."""
+MAX_RESOURCES = 64
+MAX_RESOURCE_CHARACTERS = 64
+MAX_UNITS = 1024
+"""Bounds of what a site may say that it has free."""
 
 
 class UnknownJobOrdered(ComponentError):
@@ -152,12 +157,12 @@ class Dispatcher:
     def synced(self, site: str, runs: Iterable[str], free: dict[str, Any]) -> None:
         """A site says, at the beginning of a connection or when a run has ended there, what it runs and has free."""
         self._runs_at[site] = frozenset(runs)
-        self.free[site] = free
+        self.free[site] = _checked_free(site, free)
         self.look()
 
     def free_now(self, site: str, free: dict[str, Any]) -> None:
         """A site has other resources free: the scheduler is asked again, but no job that was just refused is tried again."""
-        self.free[site] = free
+        self.free[site] = _checked_free(site, free)
         self._wake.set()
 
     def answered(self, site: str, message: Checked | Deployed | Started) -> None:
@@ -422,6 +427,28 @@ async def _all_of(work: Iterable[Awaitable[None]]) -> None:
     """Wait until all is done; then raise the first error, if there is one."""
     for error in filter(None, await asyncio.gather(*work, return_exceptions=True)):
         raise error
+
+
+def _checked_free(site: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a scheduler may see of what a site says that it has free."""
+    known = [(name, value) for name, value in said.items() if len(name) <= MAX_RESOURCE_CHARACTERS and _is_amount(value)]
+    free = dict(known[:MAX_RESOURCES])
+    if len(free) < len(said):
+        log.warning("free_resources_dropped", site=site, dropped=len(said) - len(free))
+    return free
+
+
+def _is_amount(value: Any) -> bool:
+    """Whether it is a number from 0 on, or a list of units."""
+    if isinstance(value, list):
+        return len(value) <= MAX_UNITS and all(_is_unit(unit) for unit in value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _is_unit(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_RESOURCE_CHARACTERS
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _sites(meta: JobMeta, links: Mapping[str, Link]) -> frozenset[str]:

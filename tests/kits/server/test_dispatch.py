@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -577,6 +578,26 @@ async def test_a_scheduler_sees_whole_jobs_and_what_each_connected_site_has_free
     assert free == {"site-1": {"gpu": 2}, "site-2": {}}
     running = next(look[1] for look in seen if look[1])  # asked again as soon as the job is tried
     assert (running[0].id, running[0].sites, running[0].started_seconds) == (job_id, ("site-1", "site-2"), None)
+
+
+@pytest.mark.parametrize("hear", ["free_now", "synced"])
+async def test_of_what_a_site_says_is_free_a_scheduler_sees_numbers_and_lists_of_units_only(office: Office, hear: str) -> None:
+    kept = {"gpu": 2, "memory": 1.5, "slots": [], "units": [0, "a"], "n" * 64: 0}
+    wrong = {
+        "nan": math.nan, "inf": math.inf, "minus": -1, "flag": True, "text": "1", "none": None, "map": {"a": 1}, "deep": [[1]],
+        "long": [0] * 1025, "wide": ["x" * 65], "n" * 65: 1,
+    }  # fmt: skip
+    said = {**wrong, **kept}
+
+    office.dispatcher.free_now("site-1", said) if hear == "free_now" else office.dispatcher.synced("site-1", [], said)
+
+    assert office.dispatcher.free == {"site-1": kept}
+
+
+async def test_a_site_says_of_at_most_64_resources_how_many_are_free(office: Office) -> None:
+    office.dispatcher.free_now("site-1", {f"r{number}": number for number in range(100)})
+
+    assert office.dispatcher.free == {"site-1": {f"r{number}": number for number in range(64)}}
 
 
 async def test_a_scheduler_that_waits_for_free_resources_is_asked_when_they_change(office: Office) -> None:
