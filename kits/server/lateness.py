@@ -25,3 +25,14 @@ class DeadlineOver(JobError):
     """
 
     code = "SD-4106"
+
+
+class DeadlineRefused(JobError):
+    """A task has a deadline that is not a number of seconds above 0.
+
+    Cause: the workflow gave `Task(deadline_seconds=…)` NaN, infinity, 0 or a negative number.
+
+    Cure: give a number of seconds above 0, or None for no deadline.
+    """
+
+    code = "SD-4171"

@@ -7,6 +7,7 @@ its actions. Blobs come and go in `RunBlobs`.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ import structlog
 from ...kernel.context import derive_seed
 from ...kernel.errors import Failure, SundogError
 from ...kernel.messages import Message, Payload, split_body
+from ...kernel.wording import cut
 from ...transports.link.link import LinkClosed
 from ...workflows.supervision import LeftOpen
 from ..handover import messages as job
@@ -34,7 +36,7 @@ from ..workspace.folders import RunFolder
 from ..workspace.job_meta import JobMeta
 from ..workspace.journal import Journal, Work
 from . import run_events as ev
-from .lateness import DeadlineOver, SiteSilent
+from .lateness import DeadlineOver, DeadlineRefused, SiteSilent
 from .run_blobs import RunBlobs
 from .run_services import RunServices
 from .run_state import TaskState
@@ -43,6 +45,9 @@ from .server_run import ServerRun
 log = structlog.get_logger()
 JOB_MESSAGES_WAITING = 16
 """So many messages of a job process are read ahead; then it has to wait."""
+MAX_NOTES = 20
+"""Notes that are kept of a commit; those beyond it are dropped."""
+MAX_NOTE_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,8 @@ class ServerRunProgram:
                 self.feed(
                     ev.CommitAsked(
                         message.workflow, message.step, tuple(message.payloads), tuple(metas), message.has_state,
-                        tuple(message.used), message.still_open, message.metrics, self._now(), tuple(message.notes),
+                        tuple(message.used), message.still_open, message.metrics, self._now(),
+                        tuple(cut(note, MAX_NOTE_CHARACTERS) for note in message.notes[:MAX_NOTES]),
                         tuple(message.files),
                     ),
                     first,
@@ -172,14 +178,17 @@ class ServerRunProgram:
         return [meta for meta, _ in pieces], first
 
     async def _open_step(self, message: job.OpenStep, body: bytes) -> None:
+        seconds = message.deadline_seconds
+        if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+            raise DeadlineRefused(f"wanted a deadline of more than 0 seconds, got {seconds:g}", where=f"task {message.name}")
         metas, first = await self._take(message.payloads, body)
         tasks = []
         for task_id, site, index in message.tasks:
             seed = derive_seed(self.meta.seed, message.workflow, message.step, message.name, site)
             payload, meta = message.payloads[index], metas[index]
-            tasks.append(OpenTask(task_id, site, message.name, payload, meta, seed, message.deadline_seconds))
-            if message.deadline_seconds:
-                self._alarms.set(task_id, message.deadline_seconds, partial(self._deadline_over, task_id, site, message.deadline_seconds))
+            tasks.append(OpenTask(task_id, site, message.name, payload, meta, seed, seconds))
+            if seconds is not None:
+                self._alarms.set(task_id, seconds, partial(self._deadline_over, task_id, site, seconds))
         asked = ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), self._now(), tuple(message.ended))
         self.feed(asked, first)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from sundog.kernel.messages import Message, Payload
+from sundog.kernel.messages import Message, Payload, StepMetrics
 from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from sundog.kernel.transport import Connection, EndOfConnection, Frame
 from sundog.kits.handover import messages as job
@@ -185,6 +186,41 @@ async def test_what_makes_no_sense_ends_the_run_and_not_the_server(tmp_path: Pat
     launcher.leave()
     finished = await made.end()
     assert (finished.status, finished.failure.code if finished.failure else "") == (Status.EXECUTION_EXCEPTION, "SD-4090")
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, 0.0, -1.0])
+async def test_a_deadline_that_is_no_time_ends_the_run(tmp_path: Path, writer: Writer, seconds: float) -> None:
+    launcher = Silent()
+    made = Made(tmp_path, writer, launcher)
+    made.program.begin()
+    await launcher.next(job.Start)
+    payload = Payload(1, "", 0)
+
+    step = job.OpenStep("w", 0, "train", [("t", "site-1", 0)], [payload], seconds, "all")
+    await made.program._on_message(step, memoryview(b"m"))
+
+    assert "deadline" in (await launcher.next(job.Abort)).reason
+    launcher.leave()
+    finished = await made.end()
+    assert (finished.status, finished.failure.code if finished.failure else "") == (Status.EXECUTION_EXCEPTION, "SD-4171")
+
+
+async def test_of_the_notes_of_a_commit_twenty_are_kept_and_long_ones_cut(tmp_path: Path, writer: Writer) -> None:
+    launcher = Silent()
+    made = Made(tmp_path, writer, launcher)
+    made.program.begin()
+    await launcher.next(job.Start)
+    notes = ["n" * 1000, *map(str, range(30))]
+
+    commit = job.CommitStep("w", 0, [], False, [], {}, StepMetrics({}, {}), notes)
+    await made.program._on_message(commit, memoryview(b""))
+    await launcher.next(job.StepClosed)
+    (row,) = made.program.run.rounds
+    made.program.abort("enough")
+    launcher.leave()
+    await made.end()
+
+    assert row.notes == ["n" * 500 + "…(+500)", *map(str, range(19))]
 
 
 async def test_an_action_that_cannot_be_done_ends_the_run_and_the_others_are_done(tmp_path: Path, writer: Writer) -> None:
