@@ -369,7 +369,13 @@ class Context:
         return self._rng
 
     def note(self, text: str) -> None:
-        """At the server: report something that is worth knowing and not an error. It appears in the next round's report, once per job."""
+        """At the server: report something that is worth knowing and not an error. It appears in the next round's report, once per job.
+
+        Raises:
+            TypeError: it is no text.
+        """
+        if not isinstance(text, str):  # else the commit that takes it could not be encoded, again and again
+            raise TypeError(f"ctx.note: wanted a text, got a {type(text).__name__}")
         if text not in self.notes:
             self.notes.append(text)
 

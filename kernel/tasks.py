@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .shareable import Shareable
+from .shareable import Shareable
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +14,9 @@ class Task:
     """A piece of work for sites: a name, a model, values that travel along.
 
     At a site `id`, `workflow`, `step` and `site` are filled in, and `model` is mapped copy-on-write.
+
+    Raises:
+        TypeError: the model is something else than a Shareable.
     """
 
     name: str
@@ -26,6 +28,10 @@ class Task:
     workflow: str = ""
     step: int = -1
     site: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, Shareable | None):
+            raise TypeError(f"Task {self.name!r}: wanted a Shareable as its model, or None, got a {type(self.model).__name__}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ class ContributionRefused(ComponentError):
     """A site's result cannot be a part of the aggregate.
 
     Cause: it is of another kind or step, lacks its weight, is not shaped like the others or the model, has numbers that
-    are not finite, or is the site's second one; the message says which, and names the tensors.
+    are not finite, or is the site's second one of the same task; the message says which, and names the tensors.
 
     Cure: look at that site's trainer and filters. Numbers that are not finite mostly come from a learning rate that is too high.
     """
@@ -48,7 +48,8 @@ class Contributions:
         """What the sites started from, when it is known: no result can have other tensors than that."""
         self._expected = expected_kind
         self._step: tuple[str, int] | None = None
-        self._taken: dict[str, Shareable] = {}
+        self._taken: dict[tuple[str, str], Result] = {}
+        """By site and task: a late result is taken beside the one of the step's own task."""
 
     def check(self, result: Result) -> None:
         """Let a result in.
@@ -62,7 +63,7 @@ class Contributions:
         wrong = self._what_is_wrong(result, context.step)
         if wrong:
             raise ContributionRefused(wrong, where=result.site)
-        self._taken[result.site] = result.shareable
+        self._taken[_key(result)] = result
 
     def close(self, results: Iterable[Result]) -> list[Result]:
         """The results in site-name order, those checked now that `check` had not seen; the next step may begin.
@@ -72,21 +73,26 @@ class Contributions:
             NothingToAggregate: there are none.
         """
         ordered = sorted(results, key=lambda result: result.site)
-        for before, result in zip([None, *ordered], ordered, strict=False):
-            if self._taken.get(result.site) is not result.shareable or (before and before.site == result.site):
+        seen: set[tuple[str, str]] = set()
+        for result in ordered:
+            key = _key(result)
+            known = self._taken.get(key)
+            if known is None or known.shareable is not result.shareable or key in seen:
                 self.check(result)
-        self._step = None
+            seen.add(key)
+        self._step, self._taken = None, {}
         if not ordered:
             raise NothingToAggregate("wanted at least one result, got none")
         return ordered
 
     def _what_is_wrong(self, result: Result, step: int) -> str:
         shareable = result.shareable
-        made_in = shareable.meta.get("step", step)
-        if result.site in self._taken:
+        wanted = step if result.step < 0 else result.step  # a late result's task was sent in an earlier step
+        made_in = shareable.meta.get("step", wanted)
+        if _key(result) in self._taken:
             return "has contributed to this step already"
-        if step >= 0 and made_in != step:
-            return f"the result is of step {made_in}, wanted step {step}"
+        if wanted >= 0 and made_in != wanted:
+            return f"the result is of step {made_in}, wanted step {wanted}"
         if shareable.kind in _WEIGHTS and not shareable.tensors:
             return "has no tensors: nothing of the model would change"
         wrong = self._wrong_kind(shareable) or self._wrong_shape(shareable)
@@ -107,12 +113,16 @@ class Contributions:
         return "" if shareable.kind in known else f"wanted one of {', '.join(known)}, got {shareable.kind}"
 
     def _wrong_shape(self, shareable: Shareable) -> str:
-        for site, other in self._taken.items():  # the first is enough: the others are like it
-            if other.kind is not shareable.kind:
-                return f"is of kind {shareable.kind}, that of {site} is {other.kind}"
-            found = differences(shareable.tensors, other.tensors)
-            return f"differs from {site}: {found}" if found else ""
+        for other in self._taken.values():  # the first is enough: the others are like it
+            if other.shareable.kind is not shareable.kind:
+                return f"is of kind {shareable.kind}, that of {other.site} is {other.shareable.kind}"
+            found = differences(shareable.tensors, other.shareable.tensors)
+            return f"differs from {other.site}: {found}" if found else ""
         if self.model is None or shareable.kind not in _WEIGHTS:
             return ""
         found = differences(shareable.tensors, self.model.tensors, may_lack=True, may_convert=True)
         return f"differs from the global model: {found}" if found else ""
+
+
+def _key(result: Result) -> tuple[str, str]:
+    return result.site, result.task_id

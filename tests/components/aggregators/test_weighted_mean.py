@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,28 @@ def test_a_contribution_that_cannot_be_used_is_refused(name: str, give: Callable
         give(WeightedMean())
 
     assert str(caught.value).startswith(f"[SD-3031] a: {words}")
+
+
+def test_a_site_contributes_once_per_task() -> None:
+    """A late result is used behind the step's own, also when its site has answered in that step as well."""
+    aggregator, own, late = WeightedMean(), result("a", 1, w=[1.0]), replace(result("a", 1, w=[5.0]), task_id="id-a-0", step=0)
+    own = replace(own, step=1)
+    with entered(Context(workflow="w", step=1)):
+        for one in (own, late):
+            aggregator.check(one)
+        mean_of_both = aggregator.aggregate([own, late])
+        with pytest.raises(ContributionRefused, match="a: has contributed to this step already"):
+            aggregator.aggregate([own, late, own])
+
+    assert mean_of_both.tensors["w"].tolist() == [3.0]
+
+
+def test_a_late_result_is_of_the_step_that_its_task_was_sent_in() -> None:
+    late = replace(result("a", w=[1.0], meta={"step": 0}), step=0)
+    with entered(Context(workflow="w", step=1)):
+        WeightedMean().check(late)
+        with pytest.raises(ContributionRefused, match="the result is of step 0, wanted step 1"):
+            WeightedMean().check(replace(late, step=1))
 
 
 def test_a_second_result_of_a_site_is_refused_in_its_step_only() -> None:
