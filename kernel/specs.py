@@ -120,6 +120,8 @@ class Components:
         self._by_id: dict[str, Planned] = {}
         self._absent: dict[str, bool] = {}
         """Ids of components that will not be built → whether because they are wrong, rather than disabled or not needed here."""
+        self.kinds: dict[str, type] = {}
+        """JSON path → class, of all components, nested ones as well; known after `check`."""
         self.referred: set[str] = set()
         """Ids that other components refer to; known after `check`."""
         self._is_checked = False
@@ -196,6 +198,7 @@ class Components:
 
     def _fit(self, planned: Planned, make: Callable[[dict[str, Any], str, Any], Made | None]) -> dict[str, Any]:
         """The constructor's arguments, with `make` making components; misfits go to the findings."""
+        self.kinds[planned.at] = planned.kind
         fitter = Fitter(make)
         parameters = planned.constructor.parameters
         fitted = {}

@@ -234,9 +234,9 @@ class Site:
 
     def _demand_turn(self, done: str) -> None:
         if self._task is None:
-            raise OutOfTurn(f"{done} without a task in hand", where=self.name)
+            raise OutOfTurn(f"{done} without a task in hand")  # without a place: it is the script's line
         if self._has_sent:
-            raise OutOfTurn(f"{done} after the result of task {self._task.name!r}, step {self._task.step}, was sent", where=self.name)
+            raise OutOfTurn(f"{done} after the result of task {self._task.name!r}, step {self._task.step}, was sent")
 
 
 def _arrays(weights: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -94,7 +94,8 @@ def _show(checked: JobCheck) -> None:
     for note in checked.notes:
         click.echo(printable(f"note: {note}"))
     for workflow in checked.workflows:
-        click.echo(printable(f"{workflow.app}: {workflow.workflow} sends {', '.join(workflow.tasks)}; {workflow.policy}"))
+        sends = f"sends {', '.join(workflow.tasks)}" if workflow.tasks else "does not say what it sends: tasks() is missing"
+        click.echo(printable(f"{workflow.app}: {workflow.workflow} {sends}; {workflow.policy}"))
     for mistake in checked.mistakes:
         click.echo(words(mistake), err=True)
     count = len(checked.mistakes)

@@ -22,6 +22,7 @@ from ...kernel.specs import Components, DuplicateId
 from ...kernel.wording import did_you_mean
 from ...workflows.filtering import Filters
 from ..workspace.job_folder import CONFIG_STEMS, read_config
+from .states import HalfStateful, lacking_state_method
 
 _KNOWN_KEYS = {
     "server": ("format_version", "task_data_filters", "task_result_filters", "components", "workflows"),
@@ -75,6 +76,7 @@ class AppPlan:
 
     file: str
     parts: Components
+    role: str = "site"
     workflows: list[tuple[str, Planned]] = field(default_factory=list)
     executors: list[tuple[list[str], Planned]] = field(default_factory=list)
     data_filters: list[tuple[list[str], list[Planned]]] = field(default_factory=list)
@@ -94,7 +96,13 @@ class AppPlan:
 
     def check(self) -> list[SundogError]:
         """All that is wrong with it."""
-        return self.parts.check()
+        self.parts.check()
+        for at, kind in self.parts.kinds.items() if self.role == "server" else ():
+            lacking = lacking_state_method(kind)
+            if lacking:
+                has = "state" if lacking == "restore" else "restore"
+                self.parts.findings.add(HalfStateful, at, f"{kind.__name__} has {has}(), and no {lacking}()")
+        return self.parts.findings.errors
 
     @property
     def notes(self) -> list[str]:
@@ -134,7 +142,7 @@ def plan_app(folder: Path, role: str, prepare: Callable[[str], object] = lambda 
     """Read `folder/config` for a role ("server" or "site"). Its custom/ must be importable (see CustomCode)."""
     document, file = read_config(folder / "config", CONFIG_STEMS[role])
     parts = Components(plugins(), file=file, variables=scalars(document), prepare=prepare)
-    plan = AppPlan(file, parts)
+    plan = AppPlan(file, parts, role)
     for index, spec in enumerate(_items(plan, document, "components")):
         parts.add(spec, f"components[{index}]", has_id=True)
     for index, spec in enumerate(_items(plan, document, "workflows")):

@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 
+from ...kernel.errors import JobError
+from ...kernel.hookspecs import OBSERVE_PROJECT
+from ...kernel.operator_roles import Tracker
 from ...kernel.roles import Stateful
 from ...kernel.shareable import Shareable, given
+
+_ROLE_MODULES = frozenset({Stateful.__module__, Tracker.__module__})
+
+
+class HalfStateful(JobError):
+    """A component of the server side has one of `state` and `restore`, and not the other.
+
+    Cause: one of the two methods is missing or misspelt, so no commit would save the component's state, or no restart restore it.
+
+    Cure: give the class both; if it keeps nothing from step to step, call the method something else.
+    """
+
+    code = "SD-4172"
+
+
+def lacking_state_method(kind: type) -> str:
+    """Which of `state` and `restore` a component's class lacks while it has the other; "" for a class that plays no part in a run."""
+    has = {name: callable(inspect.getattr_static(kind, name, None)) for name in ("state", "restore")}
+    if has["state"] == has["restore"] or not (_has_role(kind) or _observes(kind)):
+        return ""
+    return "restore" if has["state"] else "state"
+
+
+def _has_role(kind: type) -> bool:
+    return any(base.__module__ in _ROLE_MODULES for base in kind.__mro__)
+
+
+def _observes(kind: type) -> bool:
+    return any(hasattr(inspect.getattr_static(kind, name, None), f"{OBSERVE_PROJECT}_impl") for name in dir(kind))
 
 
 def stateful(instances: Mapping[str, object]) -> dict[str, Stateful]:

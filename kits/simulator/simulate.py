@@ -152,7 +152,8 @@ class _Simulation:
     def _last_words(self) -> str:
         if self._report is None:
             return "aborted by you, before the job had started"
-        return f"aborted by you: {self._report.name} is {self._report.status} after {len(self._report.rounds)} rounds"
+        rounds = len(self._report.rounds)
+        return f"aborted by you: {self._report.name} is {self._report.status} after {rounds} round{'' if rounds == 1 else 's'}"
 
     def _pump(self) -> None:
         while not self._is_over:

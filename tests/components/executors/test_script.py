@@ -20,6 +20,7 @@ from sundog.components.executors.script_site import EndedEarly, NoRun, NothingSe
 from sundog.components.seeding import seed_generators
 from sundog.components.trackers.metrics_log import MetricsLog, read_metrics
 from sundog.kernel.context import RunAborted, current_context, derive_seed
+from sundog.kernel.errors import Failure
 
 LOOP = """
 import sundog
@@ -208,7 +209,7 @@ def test_it_may_end_after_the_last_task(script: Script, play: Play) -> None:
 @pytest.mark.parametrize(
     ("body", "error", "words"),
     [
-        (f"{PLUS_ONE}\n{PLUS_ONE}", OutOfTurn, "site-1: sent after the result of task 'train', step 0, was sent"),
+        (f"{PLUS_ONE}\n{PLUS_ONE}", OutOfTurn, "sent after the result of task 'train', step 0, was sent"),
         (f"{PLUS_ONE}\nsite.state = task.model", OutOfTurn, "set site.state after the result"),
         ("pass", NothingSent, "wanted a result of task 'train', step 0, got none"),
         ("break", NothingSent, "wanted a result of task 'train', step 0, got none"),
@@ -224,6 +225,17 @@ def test_a_mistake_has_a_code_and_a_cure(script: Script, play: Play, body: str, 
         play(script(body), tasks(2))
 
     assert caught.value.cure
+
+
+def test_what_is_out_of_turn_is_told_with_the_scripts_own_line(script: Script, play: Play) -> None:
+    folder = script(f"{PLUS_ONE}\n{PLUS_ONE}")
+
+    with pytest.raises(OutOfTurn) as caught:
+        play(folder, tasks(1))
+
+    lines = (folder / "app" / "custom" / "train.py").read_text().splitlines()
+    second = max(number for number, line in enumerate(lines, 1) if "site.send" in line)
+    assert Failure.of(caught.value).where.endswith(f"train.py:{second}")
 
 
 def test_an_exception_comes_out_with_the_scripts_own_line(script: Script, play: Play) -> None:

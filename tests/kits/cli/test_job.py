@@ -13,8 +13,11 @@ import jsonschema
 import msgspec
 import pytest
 
+from sundog.kernel.hookspecs import observe
+from sundog.kernel.roles import Filter
 from sundog.kits.cli import job as job_command
 from sundog.kits.cli.job import check_job
+from sundog.kits.job.states import lacking_state_method
 from sundog.kits.protocol.answers import JobCheck
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -142,3 +145,34 @@ def test_no_job_at_all_is_an_error(sundog: Run, tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "[SD-4023]" in done.stderr
+
+
+HALVES = {
+    "restore": "    def state(self):\n        return None\n",
+    "state": "    def restore(self, state):\n        pass\n",
+}
+
+
+@pytest.mark.parametrize("lacking", HALVES)
+def test_one_of_state_and_restore_without_the_other_is_found(job: Path, lacking: str) -> None:
+    """Else nothing is saved, or nothing restored, and a job that goes on after a crash does so with other numbers."""
+    custom(job, WORKFLOW + HALVES[lacking])
+
+    (mistake,) = check_job(job).mistakes
+    assert (mistake.code, mistake.where) == ("SD-4172", "app/config/config_fed_server.json: workflows[0]")
+    assert mistake.what.endswith(f"and no {lacking}()")
+
+
+def test_a_class_that_plays_no_part_may_have_a_state_of_its_own() -> None:
+    both = type("Both", (Filter,), dict.fromkeys(("state", "restore"), print))
+    observer = type("Watcher", (), {"state": print, "step_ended": observe(lambda self: None)})
+
+    assert [lacking_state_method(kind) for kind in (both, observer)] == ["", "restore"]
+    assert lacking_state_method(type("Net", (), {"state": print})) == ""
+    assert lacking_state_method(type("Named", (Filter,), {"state": property(print)})) == ""
+
+
+def test_a_workflow_that_does_not_say_what_it_sends_is_told_so(sundog: Run, job: Path) -> None:
+    custom(job, WORKFLOW.replace("    pass\n", "    def tasks(self):\n        return ()\n"))
+
+    assert "scatter_and_gather does not say what it sends: tasks() is missing; every step" in sundog("job", "check", job).stdout
