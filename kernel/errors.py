@@ -20,6 +20,7 @@ line says what happened, a paragraph "Cause:" the likely cause, a paragraph "Cur
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -104,7 +105,10 @@ class UserCodeError(SundogError):
 
 
 class Failure(msgspec.Struct, array_like=True, frozen=True):
-    """An error as it travels: what a record keeps and a report shows."""
+    """An error as it travels: what a record keeps and a report shows.
+
+    Its texts are short whoever said it, also when it is read from a message or a record; of a longer trace the end is kept.
+    """
 
     code: str
     what: str
@@ -114,6 +118,16 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
     component: str = ""
     trace: str = ""
 
+    def __post_init__(self) -> None:
+        if not _CODE.fullmatch(self.code):
+            msgspec.structs.force_setattr(self, "code", UserCodeError.code)
+        for name in ("what", "where", "cure", "site", "component"):
+            text, most = getattr(self, name), MAX_WHAT_CHARACTERS if name == "what" else MAX_PLACE_CHARACTERS
+            if len(text) > most + _MARK_CHARACTERS:  # one that was cut before stays as it is
+                msgspec.structs.force_setattr(self, name, cut(text, most))
+        if len(self.trace) > MAX_WHAT_CHARACTERS:
+            msgspec.structs.force_setattr(self, "trace", self.trace[-MAX_WHAT_CHARACTERS:])
+
     @classmethod
     def of(cls, error: BaseException, *, site: str = "", component: str = "") -> Failure:
         """The failure that describes an exception; a stranger's one becomes SD-4090 with the line of the user's code.
@@ -122,12 +136,12 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
         """
         if isinstance(error, RemoteError):
             return error.failure
-        trace = "".join(traceback.format_exception(error))[-8000:]
+        trace = "".join(traceback.format_exception(error))
         if isinstance(error, SundogError):
             where = error.where or _user_line(error)  # a line of ours would send its reader to the wrong place
-            return cls(error.code, cut(error.what, MAX_WHAT_CHARACTERS), where, error.cure, site, component, trace)
+            return cls(error.code, error.what, where, error.cure, site, component, trace)
         words = error.msg if isinstance(error, SyntaxError) else error  # its other words are the place
-        what = cut(f"{type(error).__name__}: {words}", MAX_WHAT_CHARACTERS)
+        what = f"{type(error).__name__}: {words}"
         where = _user_line(error) or _last_line(error)
         cure = paragraph(UserCodeError, "Cure")
         return cls(UserCodeError.code, what, where, cure, site, component, trace)
@@ -168,6 +182,11 @@ def known_errors() -> dict[str, type[SundogError]]:
 
 MAX_WHAT_CHARACTERS = 8000
 """What an exception says may hold a whole model; a failure must fit into a message."""
+MAX_PLACE_CHARACTERS = 1000
+"""The same for a failure's place, cure, site and component."""
+_MARK_CHARACTERS = 20
+"""What `cut` writes behind a text, at most."""
+_CODE = re.compile(r"SD-\d{4}", re.ASCII)
 _OURS = str(Path(__file__).resolve().parent.parent)
 _FOREIGN = (f"{sys.base_prefix}/", f"{sys.prefix}/")
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from .errors import PayloadError
-from .transport import Frame
+from .transport import Frame, FrameTooLarge
 
 PROTOCOL_VERSIONS = (1, 1)
 """The oldest and the newest version of the protocol that this program speaks."""
@@ -42,6 +42,9 @@ class Message(msgspec.Struct, array_like=True):
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 """In hex, or empty. It becomes a file's name: anything else is refused where it is read."""
 
+FileName = Annotated[str, msgspec.Meta(max_length=255)]
+"""No longer than a file's name can be."""
+
 
 class Payload(msgspec.Struct, array_like=True, frozen=True):
     """One Shareable in a body, and the values that travel beside it.
@@ -54,7 +57,7 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     """What stands in front, shared values included."""
     sha256: Sha256 = ""
     size_bytes: int = 0
-    name: str = ""
+    name: FileName = ""
     """File name in the hand-over folder; empty on a link."""
     shared_bytes: int = 0
     """How many of `meta_bytes`, at their end, are the encoded shared values."""
@@ -98,16 +101,24 @@ class StepMetrics(Message):
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode(message: Message) -> bytes:
-    """Length and header of a frame; the body, if any, is sent behind it."""
+def encode(message: Message, max_header_bytes: int = MAX_HEADER_BYTES) -> bytes:
+    """Length and header of a frame; the body, if any, is sent behind it.
+
+    Raises:
+        FrameTooLarge: who hears it would refuse it, and drop the connection each time that it is said again.
+    """
     header = _encoder.encode(message)
+    if len(header) > max_header_bytes:
+        what = f"wanted a header of at most {max_header_bytes:,} bytes, got {len(header):,} in {type(message).__name__}"
+        raise FrameTooLarge(what)
     return len(header).to_bytes(4, "big") + header
 
 
 class Codec:
     """Reads frames that hold one of a fixed set of messages (a union type such as LinkMessage)."""
 
-    def __init__(self, known: Any) -> None:
+    def __init__(self, known: Any, max_header_bytes: int = MAX_HEADER_BYTES) -> None:
+        self._max_header_bytes = max_header_bytes
         self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(known)
 
     def decode(self, frame: Frame) -> tuple[Any, memoryview]:
@@ -118,7 +129,7 @@ class Codec:
         """
         view = memoryview(frame)
         size = int.from_bytes(view[:4], "big")
-        if len(view) < 4 or size > min(MAX_HEADER_BYTES, len(view) - 4):
+        if len(view) < 4 or size > min(self._max_header_bytes, len(view) - 4):
             raise MessageError(f"the header is said to have {size} bytes, the frame has {len(view)}")
         try:
             return self._decoder.decode(view[4 : 4 + size]), view[4 + size :]

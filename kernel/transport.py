@@ -57,9 +57,10 @@ class BusyError(TransportError):
 class FrameTooLarge(TransportError):
     """A frame is larger than the connection's limit; nothing was allocated for it, the connection is aborted.
 
-    Cause: a peer that speaks another protocol (a web browser on the port?), or a damaged stream.
+    Cause: a peer that speaks another protocol (a web browser on the port?), a damaged stream, or a job that says too much in one message.
 
-    Cure: check that the address belongs to a Sundog server and that both sides use the same transport.
+    Cure: check that the address belongs to a Sundog server and that both sides use the same transport. For a job: send fewer
+    tasks, metrics or texts at once; models have no such limit.
     """
 
     code = "SD-2004"

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from ...kernel.errors import Failure
 from ...kernel.messages import Codec, Message, Payload, ScatterEnd, StepMetrics
 from ...workflows.supervision import LeftOpen
 from ..protocol.messages import Grew, TaskFor
+from ..protocol.requests import OwnId
+
+MAX_SAID_BYTES = 3 * 1024 * 1024
+"""The header of what a job process says: smaller than a link's, so that what its supervisor then says on a link always fits.
+
+10,000 tasks with a payload each need 2.2 MB.
+"""
+
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+"""The name of a task, of a workflow or of a site."""
 
 
 class Start(Message, tag=70):
@@ -62,10 +74,10 @@ class Ready(Message, tag=71):
 class OpenStep(Message, tag=72):
     """Tasks of a step, one for each site named. Body: the payloads in order."""
 
-    workflow: str
+    workflow: Name
     step: int
-    name: str
-    tasks: list[tuple[str, str, int]]
+    name: Name
+    tasks: list[tuple[OwnId, Name, int]]
     """(task id, site, index of its payload)."""
     payloads: list[Payload]
     deadline_seconds: float | None
@@ -86,7 +98,7 @@ class StepOpened(Message, tag=73):
 class ResultFor(Message, tag=74):
     """A result, from a site's job process to its supervisor and from the server to its job process. Body: the payload."""
 
-    task_id: str
+    task_id: OwnId
     site: str
     payload: Payload | None
     failure: Failure | None = None
@@ -105,19 +117,19 @@ class Kept(Message, tag=75):
 class Reject(Message, tag=76):
     """The job refuses a result."""
 
-    task_id: str
+    task_id: OwnId
     reason: str
 
 
 class CommitStep(Message, tag=78):
     """Close a step. Body: the payloads in order: the state, if there is one, the components' states, if any, then the files."""
 
-    workflow: str
+    workflow: Name
     step: int
     payloads: list[Payload]
     has_state: bool
-    used: list[str]
-    still_open: dict[str, str]
+    used: list[OwnId]
+    still_open: dict[OwnId, str]
     """Task id → "sent" or "late", of those whose results a later step may use."""
     metrics: StepMetrics
     notes: list[str] = []
@@ -129,7 +141,7 @@ class CommitStep(Message, tag=78):
 class DropTasks(Message, tag=77):
     """The results of open tasks are not wanted any more: their workflow has ended."""
 
-    verdicts: dict[str, str]
+    verdicts: dict[OwnId, str]
     """Task id → "missing" (a step ended without it) or "dropped"."""
 
 
@@ -176,7 +188,7 @@ class Finished(Message, tag=84):
 class Checkpoint(Message, tag=85):
     """A trainer's state in the middle of a task. Body: the payload."""
 
-    task_id: str
+    task_id: OwnId
     payload: Payload
 
 
@@ -187,3 +199,7 @@ JobMessage = (
 """What may be said between the two."""
 
 job_codec = Codec(JobMessage)
+"""Reads what a supervisor says."""
+
+said_codec = Codec(JobMessage, MAX_SAID_BYTES)
+"""Reads what a job process says."""

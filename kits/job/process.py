@@ -25,7 +25,7 @@ from ...kernel.errors import SundogError
 from ...kernel.messages import Message, encode
 from ...kernel.operator_roles import CHANNEL_VARIABLE, PARENT_VARIABLE, TOKEN_VARIABLE
 from ...transports.stream import StreamConnection
-from ..handover.messages import Abort, Finished, job_codec
+from ..handover.messages import MAX_SAID_BYTES, Abort, Finished, job_codec
 from ..workspace.log import start_job_logging
 from ..workspace.posix import die_with_parent
 from .mailbox import Mailbox
@@ -58,9 +58,14 @@ class ProcessChannel:
         self._thread.start()
 
     def send(self, message: Message, *body: bytes | memoryview) -> None:
-        """Hand a message to the supervisor; from the main thread, which waits while too many wait already."""
+        """Hand a message to the supervisor; from the main thread, which waits while too many wait already.
+
+        Raises:
+            FrameTooLarge: the supervisor would not hear it.
+        """
+        header = encode(message, MAX_SAID_BYTES)
         self._room.acquire()  # the channel's thread gives it back
-        self._loop.call_soon_threadsafe(self._outgoing.put_nowait, (encode(message), *body))
+        self._loop.call_soon_threadsafe(self._outgoing.put_nowait, (header, *body))
 
     def close(self) -> None:
         """Deliver what was sent, and end."""

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from ...kernel.context import derive_seed
-from ...kernel.errors import Failure, SundogError
+from ...kernel.errors import MAX_WHAT_CHARACTERS, Failure, SundogError
 from ...kernel.messages import Message, Payload, split_body
 from ...kernel.wording import cut
 from ...transports.link.link import LinkClosed
@@ -161,12 +161,13 @@ class ServerRunProgram:
                     first,
                 )  # fmt: skip
             case job.Reject():
-                self.feed(ev.RejectAsked(message.task_id, message.reason))
+                self.feed(ev.RejectAsked(message.task_id, cut(message.reason, MAX_WHAT_CHARACTERS)))
             case job.DropTasks():
                 self.feed(ev.DropAsked(message.verdicts))
             case job.Finish():
                 await self._services.settle(self.run.run)
                 self.faults = message.faults
+                message.aborted = cut(message.aborted, MAX_WHAT_CHARACTERS)
                 self.feed(ev.FinishSaid(message, self._now()))
             case _:
                 pass

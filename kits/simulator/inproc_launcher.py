@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ...kernel.messages import Message, encode
 from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from ...kernel.transport import Connection, EndOfConnection, Frame
-from ..handover.messages import Abort, Kept, Start, job_codec
+from ..handover.messages import MAX_SAID_BYTES, Abort, Kept, Start, job_codec
 from ..job.mailbox import Mailbox
 from ..job.server_job import ServerJob
 from ..job.site_job import SiteJob
@@ -196,4 +196,4 @@ class _Sender:
         self._said = said
 
     def send(self, message: Message, *body: bytes | memoryview) -> None:
-        self._calls.call(self._said.put_nowait, b"".join((encode(message), *body)))
+        self._calls.call(self._said.put_nowait, b"".join((encode(message, MAX_SAID_BYTES), *body)))

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from ...kernel.errors import MAX_WHAT_CHARACTERS
 from ...kernel.messages import Message
+from ...kernel.wording import cut
 from ...transports.link import DialerHandler, Link
 from ...transports.link.refusals import Refused
 from ..protocol.messages import (
@@ -99,9 +101,9 @@ class ServerEvents(DialerHandler):
             case Unknown():
                 program.feed(ev.VerdictHeard(message.task_id, is_current=True, is_unknown=True))
             case AbortTask():
-                program.feed(ev.TaskAborted(message.task_id, message.reason))
+                program.feed(ev.TaskAborted(message.task_id, cut(message.reason, MAX_WHAT_CHARACTERS)))
             case AbortRun():
-                program.over(message.reason)
+                program.over(cut(message.reason, MAX_WHAT_CHARACTERS))
             case RunEnded():
                 program.over("")
             case Stored():

@@ -15,7 +15,7 @@ from ...kernel.errors import SundogError, TransportError
 from ...kernel.messages import Message, encode
 from ...kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from ...kernel.transport import Connection, EndOfConnection
-from ..handover.messages import Abort, Start, StartDocument, job_codec
+from ..handover.messages import Abort, Start, StartDocument, said_codec
 from ..workspace import posix
 from .job_channel import Channel, open_channel
 from .job_output import JobOutput, LastWords
@@ -213,7 +213,7 @@ class JobProcess:
         """Hear it until it has said goodbye. One that cannot be heard any more, or not understood, is not waited for."""
         try:
             while True:
-                await self._on_message(*job_codec.decode(await connection.receive()))
+                await self._on_message(*said_codec.decode(await connection.receive()))
         except EndOfConnection:
             return
         except TransportError:

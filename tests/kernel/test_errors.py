@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sundog.kernel.errors import MAX_WHAT_CHARACTERS, Failure, JobError
@@ -19,6 +20,22 @@ def test_a_failure_is_short_whatever_an_exception_says(kind: type[Exception]) ->
     assert len(failure.what) < MAX_WHAT_CHARACTERS + 100
     assert failure.what.endswith("…(+19992000)") or failure.what.endswith("…(+19992012)")
     assert len(failure.trace) < 10_000
+
+
+def test_a_failure_is_short_whoever_says_it() -> None:
+    """A site that says megabytes of it must not make a message of the server's too large."""
+    said = msgspec.msgpack.encode(["SD-4001", *("x" * 3_000_000 for _ in range(6))])
+
+    heard = msgspec.msgpack.decode(said, type=Failure)
+
+    assert heard.code == "SD-4001"
+    assert [len(text) for text in msgspec.structs.astuple(heard)[1:]] == [8011, *[1011] * 4, 8000]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(heard), type=Failure) == heard
+
+
+@pytest.mark.parametrize("code", ["", "x" * 3_000_000, "SD-400", "SD-40011", "SD-4001\n", "SD-４００１"])
+def test_a_code_that_is_none_is_that_of_a_users_error(code: str) -> None:
+    assert Failure(code, "what").code == "SD-4090"
 
 
 def test_an_error_that_no_code_of_the_user_led_to_has_no_place() -> None:

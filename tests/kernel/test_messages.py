@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sundog.kernel.messages import INLINE_LIMIT_BYTES, MAX_HEADER_BYTES, Codec, Message, MessageError, Payload, encode, split_body
+from sundog.kernel.transport import FrameTooLarge
 
 SHA = "ab" * 32
 
@@ -34,6 +35,28 @@ def test_a_frame_is_a_length_a_header_and_a_body_that_nobody_decodes() -> None:
 def test_a_header_that_says_more_than_is_allowed_is_refused_before_anything_is_read() -> None:
     with pytest.raises(MessageError, match=f"said to have {MAX_HEADER_BYTES + 1} bytes"):
         codec.decode((MAX_HEADER_BYTES + 1).to_bytes(4, "big") + bytes(MAX_HEADER_BYTES + 1))
+
+
+def test_a_header_that_would_be_refused_is_not_sent() -> None:
+    """The sender would lose its link each time that it says it."""
+    with pytest.raises(FrameTooLarge, match="at most 4,194,304 bytes, got 4,194,312 in Note"):
+        encode(Note("x" * MAX_HEADER_BYTES))
+    assert codec.decode(encode(Note("x" * (MAX_HEADER_BYTES - 8))))[0].later == 7
+
+
+def test_a_channel_may_have_a_smaller_limit() -> None:
+    frame = encode(Note("x" * 100), max_header_bytes=110)
+
+    assert Codec(Note, max_header_bytes=110).decode(frame)[0] == Note("x" * 100)
+    with pytest.raises(MessageError, match="said to have 105 bytes"):
+        Codec(Note, max_header_bytes=104).decode(frame)
+    with pytest.raises(FrameTooLarge):
+        encode(Note("x" * 100), max_header_bytes=104)
+
+
+def test_a_payloads_name_is_no_longer_than_a_files() -> None:
+    with pytest.raises(MessageError, match="<= 255"):
+        Codec(Carrying).decode(encode(Carrying(Payload(1, name="x" * 256))))
 
 
 def test_payloads_ride_in_order_small_ones_with_their_bytes() -> None:

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from sundog.kernel.messages import Message, Payload, StepMetrics
+from sundog.kernel.messages import MAX_HEADER_BYTES, Message, Payload, StepMetrics
 from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from sundog.kernel.transport import Connection, EndOfConnection, Frame
 from sundog.kits.handover import messages as job
-from sundog.kits.protocol.records import AnyRecord, ResultReceived, RunFinished, Status
+from sundog.kits.protocol.records import AnyRecord, OpenTask, ResultReceived, RunFinished, Status
 from sundog.kits.server import run_events as ev
 from sundog.kits.server.run_blobs import RunBlobs
 from sundog.kits.server.run_program import JOB_MESSAGES_WAITING, ServerRunProgram
@@ -237,6 +237,37 @@ async def test_an_action_that_cannot_be_done_ends_the_run_and_the_others_are_don
     assert (await launcher.next(job.Abort)).reason
     launcher.leave()
     assert (await made.end()).status == Status.EXECUTION_EXCEPTION
+
+
+async def test_what_is_too_large_for_the_job_process_ends_the_run_and_not_the_server(tmp_path: Path, writer: Writer) -> None:
+    launcher = Silent()
+    made = Made(tmp_path, writer, launcher)
+    made.program.begin()
+    await launcher.next(job.Start)
+
+    made.program._perform([ev.Tell(job.Kept("x" * MAX_HEADER_BYTES)), ev.Tell(job.SiteBack("site-1"))])
+
+    await launcher.next(job.SiteBack)
+    launcher.leave()
+    finished = await made.end()
+    assert (finished.status, finished.failure.code if finished.failure else "") == (Status.EXECUTION_EXCEPTION, "SD-2004")
+
+
+async def test_a_jobs_long_reason_is_cut(tmp_path: Path, writer: Writer) -> None:
+    launcher = Silent()
+    made = Made(tmp_path, writer, launcher)
+    made.program.begin()
+    await launcher.next(job.Start)
+    made.program.feed(ev.StepAsked("w", 0, "all", (OpenTask("t", "site-1", "train", Payload(0), b"", 7, None),), 0.0))
+
+    await made.program._on_message(job.Reject("t", "x" * 10_000), memoryview(b""))
+    await made.program._on_message(job.Finish(aborted="x" * 10_000), memoryview(b""))
+
+    await launcher.next(job.Finished)
+    launcher.leave()
+    short = "x" * 8000 + "…(+2000)"
+    assert (await made.end()).reason == short
+    assert made.program.run.tasks["t"].rejected == short
 
 
 async def test_a_job_process_that_says_more_than_can_be_done_has_to_wait(tmp_path: Path, writer: Writer) -> None:

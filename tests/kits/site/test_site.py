@@ -7,7 +7,8 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,15 +16,18 @@ from sundog.components.launchers.process import ProcessLauncher
 from sundog.components.resources.counted import ListResourceManager
 from sundog.components.schedulers.fifo import FifoScheduler
 from sundog.kernel.messages import Message, MessageError
-from sundog.kits.protocol.messages import Cancel, Check, Command, Offer, Reply, Started, StartRun
+from sundog.kits.protocol.messages import AbortRun, AbortTask, Cancel, Check, Command, Offer, Reply, Started, StartRun
 from sundog.kits.server.server import Server
+from sundog.kits.site.run_events import TaskAborted
 from sundog.kits.site.server_events import ServerEvents
 from sundog.kits.site.site import Site
 from sundog.kits.supervisor.means import Means, open_means
 from sundog.kits.supervisor.storage import StorageFailed
 from sundog.kits.workspace.folders import Workspace
 from sundog.kits.workspace.kit import ServerKit, SiteKit
+from sundog.transports.link import Link
 from sundog.transports.link.carrier import ConnectionReplaced
+from sundog.transports.link.hello import Peer
 
 from ...e2e.jobs import JobFolder, training
 
@@ -125,6 +129,19 @@ async def test_a_message_that_a_server_may_not_say_to_a_site_is_refused(pair: Pa
     for said in (Reply("1"), Offer("run", "task", None), Command("1", "list_jobs")):
         with pytest.raises(MessageError, match=f"{type(said).__name__} is nothing that a server says to a site"):
             ServerEvents(pair.site).message(pair.site.link, said, memoryview(b""))
+
+
+async def test_a_long_reason_is_cut_before_a_job_process_hears_it() -> None:
+    heard: list[Any] = []
+    program = SimpleNamespace(over=heard.append, feed=heard.append)
+    events = ServerEvents(cast("Site", SimpleNamespace(runs={"r": program})))
+    link = cast("Link", SimpleNamespace(peer=Peer("server", "server", "")))
+
+    for said in (AbortRun("r", "x" * 10_000), AbortTask("r", "t", "x" * 10_000)):
+        events.message(link, said, memoryview(b""))
+
+    short = "x" * 8000 + "…(+2000)"
+    assert heard == [short, TaskAborted("t", short)]
 
 
 async def test_what_has_not_started_is_given_back_when_the_link_is_lost(pair: Pair) -> None:

@@ -23,7 +23,7 @@ from sundog.kernel.errors import Failure
 from sundog.kernel.messages import Message, encode
 from sundog.kernel.operator_roles import TOKEN_VARIABLE, JobHandle, Launcher, LaunchSpec
 from sundog.kernel.shareable import Kind, Shareable
-from sundog.kernel.transport import Connection, Frame
+from sundog.kernel.transport import Connection, Frame, FrameTooLarge
 from sundog.kits.handover import messages as say
 from sundog.kits.job.mailbox import Mailbox
 from sundog.kits.job.payloads import Sender
@@ -334,6 +334,17 @@ def test_job_code_waits_when_its_supervisor_reads_nothing(monkeypatch: pytest.Mo
         assert channel._room.acquire(timeout=20), "waited 20 s for room"
         channel._room.release()
         channel.close()
+
+
+def test_what_a_supervisor_would_refuse_is_an_error_where_it_is_said_and_takes_no_room() -> None:
+    ours, theirs = socket.socketpair()
+    channel = ProcessChannel(theirs, Mailbox())
+    with ours, theirs:
+        with pytest.raises(FrameTooLarge, match="in Reject"):
+            channel.send(say.Reject("t", "x" * say.MAX_SAID_BYTES))
+        for _ in range(MESSAGES_WAITING):
+            assert channel._room.acquire(blocking=False)
+    channel._loop.close()
 
 
 async def test_an_abort_is_seen_by_a_trainer_that_looks_and_it_tidies_up(watched: Watched) -> None:
