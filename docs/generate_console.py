@@ -45,11 +45,14 @@ it is back.
 
 Words are quoted as in a shell: `submit_job 'my job'`. Colours are left out when `NO_COLOR` is set.
 
+The words of the group [Console](#console) (`help`, `?`, `info`, `lpwd`, `source`, `bye`) and `>` are the console's own: they
+work at the prompt and in scripts, not behind `-c`.
+
 ## One command, and scripts
 
 | | |
 |---|---|
-| `sundog admin poc/admin -c "list_jobs"` | one command; exit status 0, 1 if it failed, 2 if it was misspelt |
+| `sundog admin poc/admin -c "list_jobs"` | one command; exit status 0, 1 if it failed, 2 if it was misspelt, 130 if Ctrl-C ended it |
 | `sundog admin poc/admin -c "list_jobs" --json` | the same, answered with one JSON document |
 | `sundog admin poc/admin -f nightly.txt` | the lines of a file, up to the first that fails, which is named; `-` is standard input |
 | `sundog admin poc/admin -f nightly.txt --json` | one array: for each line `line`, `command`, and `answer` or `error` |

@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from sundog.kernel.operator_roles import ResourceManager
 from sundog.kernel.plugins import Plugins
 from sundog.kits.protocol.records import Status
+from sundog.kits.supervisor.kit_parts import KitParts
 from sundog.kits.workspace.job_meta import JobMeta
+from sundog.kits.workspace.kit import SiteKit
 from sundog.workflows.policy import SitesPolicy
 
 from .pages import Page
@@ -35,8 +39,17 @@ def test_the_page_lists_every_built_in_name() -> None:
     assert listed == {(role, name) for role, name in known if role not in NOT_IN_JOBS}
 
 
+def test_a_site_s_kit_names_what_counts_its_resources() -> None:
+    components = msgspec.json.decode(PAGE.blocks("json")[len(FILES)])["components"]
+    kit = msgspec.convert({"project": "p", "name": "site-1", "endpoints": ["tcp://localhost:1"], "components": components}, SiteKit)
+
+    resources = KitParts(kit.components, "startup/fed_client.json").take(ResourceManager, "AlwaysYes")
+
+    assert resources.available() == {"gpu": 2}
+
+
 def test_the_job_of_the_page_has_no_mistakes(tmp_path: Path) -> None:
-    for name, text in zip(FILES, PAGE.blocks("json"), strict=True):
+    for name, text in zip(FILES, PAGE.blocks("json")[: len(FILES)], strict=True):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
 

@@ -35,7 +35,7 @@ def installed(tmp_path: Path) -> dict[str, str]:
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
     added = tomllib.loads(PAGE.blocks("toml")[1])["project"]["entry-points"]["sundog"]
-    points = "".join(f"{name} = {module}\n" for name, module in (project["entry-points"]["sundog"] | added).items())
+    points = "".join(f"{name} = {module}\n" for name, module in added.items())
     (info / "entry_points.txt").write_text(f"[sundog]\n{points}")
     return {**os.environ, "PYTHONPATH": str(root)}
 
