@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -11,13 +13,16 @@ import msgspec
 
 from ...kernel.errors import AdminError
 from ...transports.link import Link
+from ...transports.link.link import LinkClosed
 from ..protocol.answers import Files
 from ..supervisor.travel import FolderOffers, fetch_folder
 from ..workspace.folders import PathRefused, Workspace, relative_path
 from ..workspace.job_state import Job
-from ..workspace.manifest import NO_LIMITS, Limits, Manifest, decode_manifest, manifest_of
+from ..workspace.manifest import MIB, Limits, Manifest, decode_manifest, manifest_of
 from .jobs import Jobs
 
+RUN_LIMITS = Limits(files=100_000, total_bytes=256 * 1024 * MIB)
+"""Of a run's folder: job code may have put anything there."""
 NOT_DELIVERED = ("in/", "out/")
 """Parts of a run's folder that only its processes use."""
 
@@ -79,7 +84,7 @@ class Deliveries:
         """Offer the files of a job, and those of its result, to an admin, until it says that it has them."""
         self.done(link, download)  # asked again, after a lost connection
         folders = self._jobs.folder(job.id), self._workspace.run(job.id).root
-        manifests = [await asyncio.to_thread(_deliverable, root) for root in folders]
+        manifests = [await _hashed(link, root) for root in folders]
         for manifest, root in zip(manifests, folders, strict=True):
             self._offers.offer(link, download, manifest, root)
         files, results = (msgspec.to_builtins(manifest.files) for manifest in manifests)
@@ -95,8 +100,24 @@ def _refuse_reuse(job: Job, content: str) -> None:
         raise RequestReused(f"the request {job.request} made the job {job.id} from other files")
 
 
-def _deliverable(root: Path) -> Manifest:
+async def _hashed(link: Link, root: Path) -> Manifest:
+    """What is sent of a folder. The hashing stops when nobody waits for it: the link is closed, or this was cancelled."""
+    stop = threading.Event()
+
+    def goes_on() -> None:
+        if stop.is_set() or link.is_closed:
+            raise LinkClosed(f"the link to {link.peer} was closed")
+
+    try:
+        return await asyncio.to_thread(_deliverable, root, goes_on)
+    finally:
+        stop.set()
+
+
+def _deliverable(root: Path, goes_on: Callable[[], None]) -> Manifest:
     """What is sent of a folder; nothing of one that is not there, because the job never ran."""
     if not root.is_dir():
         return Manifest(())
-    return Manifest(tuple(entry for entry in manifest_of(root, NO_LIMITS).files if not entry.path.startswith(NOT_DELIVERED)))
+    return Manifest(
+        tuple(entry for entry in manifest_of(root, RUN_LIMITS, goes_on=goes_on).files if not entry.path.startswith(NOT_DELIVERED))
+    )

@@ -20,6 +20,8 @@ from ...kernel.errors import JobError
 from .folders import PathRefused, relative_path
 
 MIB = 1024 * 1024
+SPARSE_BYTES = 1024 * MIB
+"""From this size on a file must hold data: at least a sixteenth of it, as a file system that compresses may say less than all."""
 
 
 class ManifestRefused(JobError):
@@ -99,21 +101,21 @@ def decode_manifest(data: bytes | memoryview, limits: Limits | None = None) -> M
     return manifest
 
 
-def manifest_of(folder: Path, limits: Limits | None = None) -> Manifest:
+def manifest_of(folder: Path, limits: Limits | None = None, *, goes_on: Callable[[], object] = lambda: None) -> Manifest:
     """Hash the files of a folder; compiled Python (`__pycache__`) is left out. Takes time: not for an event loop.
+
+    Args:
+        folder: where the files lie.
+        limits: of the folder; checked by the sizes before anything is hashed.
+        goes_on: called before each MiB; what it raises ends the work.
 
     Raises:
         ManifestRefused: links, special files, colliding names, or beyond the limits.
         PathRefused: a name that some system cannot keep.
     """
-    limits, entries, total = limits or Limits(), [], 0
-    for path in _walk(folder):
-        relative = path.relative_to(folder).as_posix()
-        entry = _entry(path, relative)
-        entries.append(entry)
-        total += entry.size_bytes
-        if len(entries) > limits.files or total > limits.total_bytes:  # before more is hashed
-            break
+    limits = limits or Limits()
+    paths = [(path, path.relative_to(folder).as_posix()) for path in _within(limits, folder)]
+    entries = [_entry(path, relative, goes_on) for path, relative in paths]
     manifest = Manifest(tuple(sorted(entries, key=lambda entry: entry.path)))
     _check(manifest, limits)
     return manifest
@@ -168,7 +170,24 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _entry(path: Path, relative: str) -> FileEntry:
+def _within(limits: Limits, folder: Path) -> Iterator[Path]:
+    """The files of a folder, as far as they are within the limits."""
+    total = 0
+    for number, path in enumerate(_walk(folder)):
+        relative, found = path.relative_to(folder).as_posix(), path.lstat()
+        total += found.st_size
+        if number >= limits.files:
+            raise ManifestRefused(f"wanted at most {limits.files} files, got more", where=relative)
+        if total > limits.total_bytes:
+            what = f"wanted at most {limits.total_bytes // MIB} MiB, got more with this file of {found.st_size} bytes"
+            raise ManifestRefused(what, where=relative)
+        if stat.S_ISREG(found.st_mode) and found.st_size > max(SPARSE_BYTES, found.st_blocks * 512 * 16):
+            what = f"wanted a file that holds data, got {found.st_size} bytes of which {found.st_blocks * 512} are on the disk"
+            raise ManifestRefused(what, where=relative)
+        yield path
+
+
+def _entry(path: Path, relative: str, goes_on: Callable[[], object]) -> FileEntry:
     relative_path(relative)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -178,8 +197,12 @@ def _entry(path: Path, relative: str) -> FileEntry:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise ManifestRefused("wanted a plain file, got a special one", where=relative)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileEntry(relative, found.st_size, digest, bool(found.st_mode & stat.S_IXUSR))
+        digest, left = hashlib.sha256(), found.st_size
+        while left > 0 and (piece := file.read(min(left, MIB))):  # one that grows is hashed as far as it was long
+            goes_on()
+            digest.update(piece)
+            left -= len(piece)
+    return FileEntry(relative, found.st_size, digest.hexdigest(), bool(found.st_mode & stat.S_IXUSR))
 
 
 def _check(manifest: Manifest, limits: Limits) -> None:

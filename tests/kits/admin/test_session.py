@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -242,6 +243,18 @@ def test_a_job_that_runs_cannot_be_downloaded(clinic_tcp: Federation) -> None:
     job_id = session.submit_job(clinic_tcp.job("hello", mandatory_clients=["site-9"]))
 
     with pytest.raises(RemoteError, match="SD-6002"):
+        session.download_job(job_id)
+
+
+def test_a_run_s_folder_with_a_huge_file_that_holds_nothing_is_refused(clinic_tcp: Federation) -> None:
+    session = clinic_tcp.session()
+    job_id = session.submit_job(clinic_tcp.job("hello", mandatory_clients=["site-9"]))
+    session.abort_job(job_id)
+    huge = clinic_tcp.server.workspace.run(job_id).create().models / "huge"
+    huge.touch()
+    os.truncate(huge, 2**40)
+
+    with pytest.raises(RemoteError, match=f"SD-4021.*{2**40} bytes"):
         session.download_job(job_id)
 
 

@@ -14,6 +14,7 @@ import pytest
 from sundog.kits.workspace.blobs import BlobStore
 from sundog.kits.workspace.folders import PathRefused
 from sundog.kits.workspace.manifest import (
+    NO_LIMITS,
     FileEntry,
     Limits,
     Manifest,
@@ -179,3 +180,30 @@ def test_a_hostile_manifest_is_refused(name: str) -> None:
 def test_bytes_that_are_no_manifest_are_refused(data: bytes) -> None:
     with pytest.raises(ManifestRefused, match="this is no manifest"):
         decode_manifest(data)
+
+
+def test_a_large_file_without_data_is_refused_by_its_name_and_size(folder: Path) -> None:
+    (folder / "zeros").touch()
+    os.truncate(folder / "zeros", 2**40)
+
+    with pytest.raises(ManifestRefused, match=f"got {2**40} bytes of which 0 are on the disk") as refused:
+        manifest_of(folder, NO_LIMITS)
+    assert refused.value.where == "zeros"
+
+
+def test_limits_are_checked_before_anything_is_hashed(folder: Path) -> None:
+    hashed: list[None] = []
+
+    for limits in (Limits(files=2), Limits(total_bytes=5)):
+        with pytest.raises(ManifestRefused) as refused:
+            manifest_of(folder, limits, goes_on=lambda: hashed.append(None))
+        assert refused.value.where in ("meta.json", "app/custom/net.py")
+    assert hashed == []
+
+
+def test_hashing_ends_between_pieces_when_nobody_waits_for_it(folder: Path) -> None:
+    (folder / "large").write_bytes(bytes(3 * 2**20))
+    calls = iter(range(3))
+
+    with pytest.raises(StopIteration):
+        manifest_of(folder, goes_on=lambda: next(calls))
