@@ -76,6 +76,17 @@ class TooFewSites(JobError):
     code = "SD-4030"
 
 
+class ResourcesBelowZero(JobError):
+    """A job asks a site for less than nothing.
+
+    Cause: a number in "resource_spec" of meta.json is negative.
+
+    Cure: ask for 0 or more, or leave the resource out.
+    """
+
+    code = "SD-4173"
+
+
 class JobMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What meta.json says; every key but deploy_map may be left out."""
 
@@ -146,6 +157,7 @@ def check_meta(meta: JobMeta, findings: Findings) -> None:
         findings.add(NoDeployment, "deploy_map", "wanted at least one app, got {}")
         return
     _check_names(meta, findings)
+    _check_resources(meta, findings)
     named = meta.participants
     has_all = is_for_all(named)
     if has_all and len(named) > 1:
@@ -164,6 +176,14 @@ def _check_names(meta: JobMeta, findings: Findings) -> None:
         for index, site in enumerate(sites):
             if not is_name(site) and not is_for_all([site]):
                 findings.add(NameRefused, f"deploy_map.{app}[{index}]", f"no site may be called {site!r:.80}")
+
+
+def _check_resources(meta: JobMeta, findings: Findings) -> None:
+    """What else a value may be is for the site's resource manager to say."""
+    for site, spec in meta.resource_spec.items():
+        for name, value in spec.items():
+            if isinstance(value, int | float) and value < 0:
+                findings.add(ResourcesBelowZero, f"resource_spec.{site}.{name}", f"wanted a number from 0 on, got {value}")
 
 
 def _check_each_once(meta: JobMeta, findings: Findings) -> None:

@@ -127,6 +127,12 @@ def test_what_a_server_adds_to_meta_json_is_noted_not_refused(tmp_path: Path) ->
     assert [note.split(": ")[1] for note in job.notes] == ["job_id", "status"]
 
 
+def test_no_job_asks_for_less_than_nothing(tmp_path: Path) -> None:
+    """It would wait for ever."""
+    with pytest.raises(JobRefused, match=r"SD-4173.*resource_spec\.site-1\.gpu: wanted a number from 0 on, got -1"):
+        read_job(copy(tmp_path, resource_spec={"site-1": {"gpu": -1, "memory": "16 GB", "cpu": 0.5}}))
+
+
 def test_a_misspelt_site_in_resource_spec_is_noted(tmp_path: Path) -> None:
     job = read_job(copy(tmp_path, resource_spec={"site-11": {"gpu": 1}}))
 
