@@ -437,6 +437,14 @@ def entered(context: Context) -> Iterator[Context]:
         _current.reset(token)
 
 
+def task_place(workflow: str, step: int, task: str, site: str, nth: int) -> tuple[object, ...]:
+    """What the seed of a task, and of what filters do with it, is derived from besides the job's seed.
+
+    `nth`: the task is the n-th of this name that the site is sent in the step; noise must not be the same twice.
+    """
+    return (workflow, step, task, site) if nth == 1 else (workflow, step, task, site, nth)
+
+
 def derive_seed(*parts: object) -> int:
     """A 63-bit seed from the job's seed and the names of a place: the same names give the same seed everywhere."""
     text = "\0".join(str(part) for part in parts)

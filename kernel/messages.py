@@ -89,6 +89,8 @@ class ScatterEnd(msgspec.Struct, array_like=True, frozen=True):
     """(site, why) of those whose results were not used."""
     is_failed: bool = False
     """Whether the policy failed."""
+    place: int = 0
+    """Its place among those that ended in the step, from 1: single tasks are used in this order again."""
 
 
 class StepMetrics(Message):

@@ -90,11 +90,12 @@ class Run(ABC):
         """
 
     @abstractmethod
-    def commit(self, state: Shareable | None = None, metrics: Mapping[str, float] | None = None) -> None:
+    def commit(self, state: Shareable | None = None, metrics: Mapping[str, float] | None = None, *, last: bool = False) -> None:
         """Close the step: after a crash the workflow goes on from here.
 
         `metrics` are shown as the step's own; default: the means of what the results report (`workflows.metrics.mean_metrics`),
-        {} for none. Components of the job with `state()` / `restore()` are saved by the same commit.
+        {} for none. Components of the job with `state()` / `restore()` are saved by the same commit. `last`: `steps` gives no
+        further step, also after a crash; a `break` alone would be forgotten by one that follows the commit.
         """
 
     @abstractmethod

@@ -9,25 +9,26 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import structlog
 
-from ..kernel.context import Context, Panic, RunAborted, derive_seed, entered
+from ..kernel.context import Context, Panic, RunAborted, derive_seed, entered, task_place
 from ..kernel.errors import Failure, JobError, RemoteError
 from ..kernel.messages import ScatterEnd, StepMetrics
-from ..kernel.roles import Policy, Responses, Run, Wait
+from ..kernel.roles import Policy, Run, Wait
 from ..kernel.shareable import Shareable
 from ..kernel.tasks import Result, Task
 from ..kernel.wording import did_you_mean
+from .calls import GONE, Call, reopened
 from .filtering import Filters
 from .metrics import mean_metrics
 from .policy import PolicyFailed, SitesPolicy
-from .supervision import LeftOpen, StepRequest, StepResult, Supervisor
+from .supervision import LeftOpen, StepRequest, StepResult, Supervisor, WorkflowEnd
 
-GONE = "gone: "
-"""Begins the reason of a site that may come back."""
+log = structlog.get_logger()
 
 
 class SiteNotInRun(JobError):
@@ -54,49 +55,6 @@ class RepeatDiffers(JobError):
     code = "SD-4111"
 
 
-@dataclass
-class _Call:
-    """Tasks that are under way: those of one scatter, or the one of a `send`."""
-
-    task: Task
-    step: int
-    ids: dict[str, str]
-    """Site → task id."""
-    check: Callable[[Result], None] | None = None
-    is_sent: bool = False
-    """Whether it is a single task of `send`, which may outlive its step."""
-    is_held: bool = False
-    """Whether results wait to be filtered until they are asked for."""
-    before: ScatterEnd | None = None
-    """How it ended before this process began."""
-    arrived: dict[str, Result] = field(default_factory=dict)
-    """Site → result that has not passed the filters yet."""
-    results: dict[str, Result] = field(default_factory=dict)
-    order: list[str] = field(default_factory=list)
-    """Ids of the tasks whose results passed the filters, or were rejected by them, in that order."""
-    lost: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, Failure] = field(default_factory=dict)
-    number: int = 0
-    """Of a single task: the place of its result in the journal."""
-
-    def responses(self) -> Responses:
-        return Responses(tuple(self.ids), tuple(sorted({*self.results, *self.arrived})), self.lost)
-
-    @property
-    def site(self) -> str:
-        """The site of a single task."""
-        return next(iter(self.ids))
-
-    @property
-    def has_outcome(self) -> bool:
-        """Whether a single task has a result or a failure; a site that is gone may come back."""
-        return bool(self.arrived) or self.before is not None or any(not why.startswith(GONE) for why in self.lost.values())
-
-    def has_come(self, task_id: str) -> bool:
-        """Whether the result of a task is here, filtered or not."""
-        return task_id in self.order or any(result.task_id == task_id for result in self.arrived.values())
-
-
 class JobRun(Run):
     """The Run of a server's job process; `enter` readies it for one workflow after the other.
 
@@ -118,33 +76,45 @@ class JobRun(Run):
         self._supervisor = supervisor
         self._filters = filters
         self._gone: dict[str, Failure] = {}
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, Call] = {}
         """Task id → its call, while somebody may still want its result."""
-        self._left_open = {workflow: dict(map(_reopened, tasks)) for workflow, tasks in (left_open or {}).items()}
+        self._left_open = {workflow: dict(map(reopened, tasks)) for workflow, tasks in (left_open or {}).items()}
         """The calls of workflows that have not been entered yet."""
         self._numbers: Counter[tuple[str, str]] = Counter()
         self._used: dict[str, Result] = {}
+        self._unused: list[str] = []
+        """Tasks whose results came to a scatter that failed."""
+        self._ends = 0
+        """How many scatters and single tasks have ended in the step."""
         self._ended: list[ScatterEnd] = []
         """What ended since the last tasks were sent."""
         self._state: Shareable | None = None
         self._closed = -1
+        self._is_over = False
+        """Whether the last closed step was said to be the last one."""
         self.parts: Callable[[], Shareable | None] = lambda: None
 
     # --- a workflow's life --------------------------------------------------------------------------------------
 
-    def enter(self, workflow: str, closed: int, state: Shareable | None) -> None:
-        """Ready for a workflow whose last closed step is `closed` (-1: none), with the state committed there."""
+    def enter(self, workflow: str, closed: int, state: Shareable | None, *, is_over: bool = False) -> None:
+        """Ready for a workflow whose last closed step is `closed` (-1: none), with the state committed there.
+
+        Args:
+            is_over: that step was the last one.
+        """
         self.context.workflow, self.context.step = workflow, -1
-        self._closed, self._state = closed, state
+        self._closed, self._state, self._is_over = closed, state, is_over
         self._forget_step()
         self._calls = self._left_open.pop(workflow, {})
-        self._seed(*([closed, "closed"] if closed >= 0 else []))
+        for site, failure in self._gone.items():
+            self.on_site_gone(site, failure)
+        self._seed()  # whatever is closed already: what a workflow draws before its first step is the same again
 
     def leave(self) -> None:
-        """The workflow has ended: no result of its open tasks is wanted any more."""
+        """Record that the workflow has ended: it is not run again, and no result of its open tasks is wanted any more."""
+        verdicts = {task_id: "dropped" if call.is_sent else "missing" for task_id, call in self._calls.items()}
+        self._supervisor.end_workflow(WorkflowEnd(self.context.workflow, self.parts(), tuple(self._used), verdicts))
         self._forget_step()
-        if self._calls:
-            self._supervisor.drop({task_id: "dropped" if call.is_sent else "missing" for task_id, call in self._calls.items()})
         self._calls = {}
 
     @property
@@ -164,14 +134,20 @@ class JobRun(Run):
         )
 
     def steps(self, count: int, start: int = 0) -> Iterator[int]:
-        first = max(start, self._closed + 1)
-        for step in range(first, start + count):
+        for step in range(max(start, self._closed + 1), start + count):
+            if self._is_over:
+                break
             self._open(step)
             self.context.events.step_started(workflow=self.context.workflow, step=step)
-            yield step
+            try:
+                yield step
+            except GeneratorExit:
+                if self._closed >= step and not self._is_over:
+                    log.warning("steps_left_behind_a_commit", workflow=self.context.workflow, step=step, cure="run.commit(…, last=True)")
+                raise
         self._seed(start + count, "over")  # whatever was drawn since the last step was closed, or since a restart behind it
 
-    def commit(self, state: Shareable | None = None, metrics: Mapping[str, float] | None = None) -> None:
+    def commit(self, state: Shareable | None = None, metrics: Mapping[str, float] | None = None, *, last: bool = False) -> None:
         if self.context.step <= self._closed:
             self._open(self._closed + 1)
         where = (self.context.workflow, self.context.step)
@@ -180,11 +156,13 @@ class JobRun(Run):
         own = mean_metrics(self._used.values()) if metrics is None else metrics
         numbers = StepMetrics({key: float(value) for key, value in own.items()}, sites)
         still_open = {task_id: "sent" if call.is_sent else "late" for task_id, call in self._calls.items()}
-        notes = tuple(self.context.notes)
-        kept = self._supervisor.commit(StepResult(*where, state, self.parts(), tuple(self._used), still_open, numbers, notes))
+        result = StepResult(
+            *where, state, self.parts(), tuple(self._used), still_open, numbers, tuple(self.context.notes), tuple(self._unused), last
+        )
+        kept = self._supervisor.commit(result)
         self.context.notes.clear()
         self._state = kept if kept is not None else self._state
-        self._closed = self.context.step
+        self._closed, self._is_over = self.context.step, last
         self.context.events.after_commit(workflow=where[0], step=where[1], state=self._state)
         self.context.events.step_ended(workflow=where[0], step=where[1])
         self._forget_step()
@@ -213,9 +191,7 @@ class JobRun(Run):
 
     def send(self, task: Task, site: str) -> str:
         call = self._issue(task, (site,), f"{site} must answer", None, is_sent=True)
-        if call.before is not None and not call.before.results:
-            call.arrived.clear()
-            call.lost.update(call.before.lost)
+        call.end_as_before()
         return call.ids[site]
 
     def wait(self, task_id: str) -> Result:
@@ -232,9 +208,10 @@ class JobRun(Run):
             waiting = [call for call in self._calls.values() if call.is_sent]
             if not waiting:
                 raise ValueError("wanted at least one task that was sent and not waited for yet, got none")
-            answered = [call for call in waiting if call.has_outcome]
-            if answered:
-                return self._single_result(min(answered, key=lambda call: call.number))
+            answered = [call for call in waiting if call.has_outcome or call.before is not None]
+            first = min(answered, key=lambda call: call.turn, default=None)
+            if first is not None and first.has_outcome:
+                return self._single_result(first)
             now = self._supervisor.now()
             if any(not call.lost for call in waiting):
                 grace_ends = None
@@ -244,7 +221,7 @@ class JobRun(Run):
                 return self._single_result(waiting[0])
             self._supervisor.pump(None if grace_ends is None else grace_ends - now)
 
-    def _single_result(self, call: _Call) -> Result:
+    def _single_result(self, call: Call) -> Result:
         """The outcome of a single task, filtered when it is asked for: so filters see results in the order in which they are used."""
         self._admit_arrived(call)
         self._end(call, [], is_failed=not call.results)
@@ -267,7 +244,10 @@ class JobRun(Run):
         if isinstance(answer, Failure) and answer.code == Panic.code:
             raise RemoteError(answer)
         call = self._call_of(task_id)
-        if call is None or call.has_come(task_id) or (call.before is not None and task_id not in call.before.results):
+        if call is None or call.has_come(task_id):
+            return
+        if not call.takes(task_id, site, is_failure=isinstance(answer, Failure)):
+            call.later.append((task_id, site, answer, shared, number))
             return
         call.number = number
         if isinstance(answer, Failure):
@@ -301,19 +281,19 @@ class JobRun(Run):
                 del call.lost[site]
                 call.failures.pop(site, None)
 
-    def _call_of(self, task_id: str) -> _Call | None:
+    def _call_of(self, task_id: str) -> Call | None:
         return self._calls.get(task_id) or next((calls[task_id] for calls in self._left_open.values() if task_id in calls), None)
 
     # --- filters ------------------------------------------------------------------------------------------------
 
-    def _admit_arrived(self, call: _Call) -> bool:
+    def _admit_arrived(self, call: Call) -> bool:
         """Filter what was held, in site-name order; tells whether there was anything."""
         waiting = sorted(call.arrived)
         for site in waiting:
             self._admit(call, site)
         return bool(waiting)
 
-    def _admit(self, call: _Call, site: str, check: Callable[[Result], None] | None = None) -> None:
+    def _admit(self, call: Call, site: str, check: Callable[[Result], None] | None = None) -> None:
         """Let a result through filters and checks into the call's results; or reject it."""
         result = call.arrived.pop(site)
         call.order.append(result.task_id)
@@ -325,7 +305,7 @@ class JobRun(Run):
             self._reject(call, result.task_id, Failure.of(exc, site=site))
             self.context.events.result_rejected(result=result, reason=call.failures[site].what)
 
-    def _admitted(self, call: _Call, result: Result, check: Callable[[Result], None] | None) -> Result:
+    def _admitted(self, call: Call, result: Result, check: Callable[[Result], None] | None) -> Result:
         context = self._call_context(call, result.site, result.shared, "result")
         self.context.events.result_received(result=result)
         filtered = self._filters.result(call.task, result.shareable, context)
@@ -336,16 +316,16 @@ class JobRun(Run):
         self.context.events.result_accepted(result=admitted)
         return admitted
 
-    def _reject(self, call: _Call, task_id: str, failure: Failure) -> None:
+    def _reject(self, call: Call, task_id: str, failure: Failure) -> None:
         call.lost[failure.site], call.failures[failure.site] = f"rejected: {failure.what}", failure
         self._supervisor.reject(task_id, failure.what)
 
-    def _late_calls(self, call: _Call) -> list[_Call]:
+    def _late_calls(self, call: Call) -> list[Call]:
         """Tasks of this name that earlier steps left open and that have an outcome now, in the journal's order."""
         late = [one for one in self._calls.values() if not one.is_sent and one is not call and one.task.name == call.task.name]
         return sorted((one for one in late if one.has_outcome), key=lambda one: one.number)
 
-    def _use_late(self, late: _Call, call: _Call) -> list[Result]:
+    def _use_late(self, late: Call, call: Call) -> list[Result]:
         """The result of such a task, used where `call` ends; none if it failed or is rejected."""
         if late.arrived:
             self._admit(late, late.site, call.check)
@@ -357,19 +337,27 @@ class JobRun(Run):
 
     def _issue(
         self, task: Task, sites: tuple[str, ...], policy: str, check: Callable[[Result], None] | None, *, is_sent: bool = False
-    ) -> _Call:
+    ) -> Call:
         for site in set(sites) - set(self.sites):
             raise SiteNotInRun(f"wanted sites of the run, got {site!r}{did_you_mean(site, self.sites)}", where=f"task {task.name!r}")
         if self.context.step <= self._closed:
             self._open(self._closed + 1)
         ids = {site: self._task_id(task.name, site) for site in sites}
-        call = _Call(task, self.context.step, ids, check, is_sent, is_held=is_sent or self._filters.need_order(task.name))
+        call = Call(task, self.context.step, ids, check, is_sent, is_held=is_sent or self._filters.need_order(task.name))
+        call.nth = {site: self._numbers[task.name, site] for site in sites}
         outgoing = [self._outgoing(call, site) for site in sites]
         models, shared = tuple(model for model, _ in outgoing), tuple(values for _, values in outgoing)
         self._calls.update(dict.fromkeys(ids.values(), call))
         ended, self._ended = tuple(self._ended), []
         step = (self.context.workflow, self.context.step)
-        call.before = self._supervisor.open_step(StepRequest(*step, task, tuple(ids.values()), sites, models, shared, policy, ended))
+        call.is_opening = True
+        call.before = self._supervisor.open_step(
+            StepRequest(*step, task, tuple(ids.values()), sites, models, shared, policy, ended, tuple(call.nth.values()))
+        )
+        call.is_opening = False
+        early, call.later = call.later, []
+        for one in early:
+            self.on_result(*one)
         for site in sites:
             self.context.events.after_task_sent(task=task, site=site)
         for site in self._gone.keys() & ids.keys():
@@ -381,7 +369,7 @@ class JobRun(Run):
         parts = (self.id, self.context.workflow, self.context.step, task, site, self._numbers[task, site], 1)
         return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
-    def _outgoing(self, call: _Call, site: str) -> tuple[Shareable | None, Mapping[str, Any]]:
+    def _outgoing(self, call: Call, site: str) -> tuple[Shareable | None, Mapping[str, Any]]:
         """What a site is sent: model and shared values, as the filters leave them."""
         task = call.task
         self.context.events.before_task_sent(task=task, site=site)
@@ -391,12 +379,13 @@ class JobRun(Run):
         model = self._filters.task(task, task.model, context)
         return model, task.shared if context.shared.as_dict == task.shared else context.shared.as_dict
 
-    def _call_context(self, call: _Call, site: str, shared: Mapping[str, Any], chain: str) -> Context:
+    def _call_context(self, call: Call, site: str, shared: Mapping[str, Any], chain: str) -> Context:
         """The context of one pass through a chain of filters, with a seed of its own."""
-        seed = derive_seed(self.context.seed, self.context.workflow, call.step, call.task.name, site, chain)
+        place = task_place(self.context.workflow, call.step, call.task.name, site, call.nth.get(site, 1))
+        seed = derive_seed(self.context.seed, *place, chain)
         return self.context.for_call(task=call.task.name, seed=seed, shared=shared)
 
-    def _wait_for(self, call: _Call, policy: Policy) -> None:
+    def _wait_for(self, call: Call, policy: Policy) -> None:
         """Wait until the policy is content. Results that were held are filtered when it is; a rejection asks it again."""
         grace_ends: float | None = None
         while True:
@@ -414,7 +403,7 @@ class JobRun(Run):
                 grace_ends = self._supervisor.now() + policy.grace_seconds
             self._supervisor.pump(None if grace_ends is None or over else max(0.0, grace_ends - self._supervisor.now()))
 
-    def _repeat(self, call: _Call, before: ScatterEnd, policy: Policy) -> list[_Call]:
+    def _repeat(self, call: Call, before: ScatterEnd, policy: Policy) -> list[Call]:
         """End a scatter with exactly the results that ended it before this process began; gives the late calls among them.
 
         Raises:
@@ -440,26 +429,33 @@ class JobRun(Run):
             raise self._policy_failed(call, policy)
         return [one for one in wanted.values() if one is not call]
 
-    def _policy_failed(self, call: _Call, policy: Policy) -> Exception:
+    def _policy_failed(self, call: Call, policy: Policy) -> Exception:
         """The first cause wins: one site's own failure is named with its code and line, not buried in the policy's."""
         first = next((call.failures[site] for site in sorted(call.failures)), None)
         return PolicyFailed(call.task.name, policy.describe(), call.responses(), first=first)
 
-    def _end(self, call: _Call, late: Sequence[Result], *, is_failed: bool) -> None:
-        """The call is over: its results are used in this step, and what comes for it from now on is late."""
+    def _end(self, call: Call, late: Sequence[Result], *, is_failed: bool) -> None:
+        """The call is over: its results are used in this step, unless it failed, and what comes for it from now on is late."""
         for site, task_id in call.ids.items():
             self._calls.pop(task_id, None)
-            if site in call.results:
+            if site in call.results and is_failed:
+                self._unused.append(task_id)
+            elif site in call.results:
                 self._used[task_id] = call.results[site]
         self._used.update((result.task_id, result) for result in late)
         if call.ids:
-            self._ended.append(ScatterEnd(list(call.ids.values()), list(call.order), sorted(call.lost.items()), is_failed))
+            self._ends += 1
+            end = ScatterEnd(list(call.ids.values()), list(call.order), sorted(call.lost.items()), is_failed, self._ends)
+            self._ended.append(end)
 
-    def _leave_open(self, call: _Call) -> None:
+    def _leave_open(self, call: Call) -> None:
         """Sites that have not answered, or are gone, may still do so in a later step."""
         for site, task_id in call.ids.items():
             if site not in call.results and call.lost.get(site, GONE).startswith(GONE):
-                self._calls[task_id] = _Call(replace(call.task, model=None), call.step, {site: task_id}, is_held=True)
+                open_call = Call(replace(call.task, model=None), call.step, {site: task_id}, is_held=True, nth=call.nth)
+                self._calls[task_id] = open_call
+        for one in call.later:
+            self.on_result(*one)
 
     def _open(self, step: int) -> None:
         self._forget_step()
@@ -475,9 +471,6 @@ class JobRun(Run):
     def _forget_step(self) -> None:
         self._numbers.clear()
         self._used.clear()
+        self._unused.clear()
         self._ended.clear()
-
-
-def _reopened(left: LeftOpen) -> tuple[str, _Call]:
-    task = Task(left.name, deadline_seconds=left.deadline_seconds)
-    return left.task_id, _Call(task, left.step, {left.site: left.task_id}, is_sent=left.how == "sent", is_held=True)
+        self._ends = 0

@@ -28,6 +28,8 @@ class StepRequest:
     policy: str
     ended: tuple[ScatterEnd, ...] = ()
     """How those ended that were under way when the tasks before were sent, and are not any more."""
+    nth: tuple[int, ...] = ()
+    """Per task: it is the n-th of this name that its site is sent in the step."""
 
 
 class LeftOpen(msgspec.Struct, frozen=True):
@@ -40,6 +42,9 @@ class LeftOpen(msgspec.Struct, frozen=True):
     deadline_seconds: float | None
     how: str
     """"sent", or "late": by a scatter that ended without it."""
+    nth: int = 1
+    before: ScatterEnd | None = None
+    """How it ended in the open step, for a process before this one."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,22 @@ class StepResult:
     metrics: StepMetrics
     notes: tuple[str, ...]
     """Texts that components gave to `ctx.note` since the previous commit."""
+    unused: tuple[str, ...] = ()
+    """Ids of the tasks whose results came to a scatter that failed."""
+    is_last: bool = False
+
+
+@dataclass(frozen=True)
+class WorkflowEnd:
+    """What the end of a workflow hands to the supervisor."""
+
+    workflow: str
+    parts: Shareable | None
+    """The components' states as one COLLECTION."""
+    used: tuple[str, ...]
+    """Ids of the tasks whose results it used behind its last commit."""
+    verdicts: Mapping[str, str]
+    """Task id → "missing" or "dropped", of the tasks that are still open."""
 
 
 class Supervisor(Protocol):
@@ -73,8 +94,8 @@ class Supervisor(Protocol):
     def reject(self, task_id: str, reason: str) -> None:
         """Record that a result was refused."""
 
-    def drop(self, verdicts: Mapping[str, str]) -> None:
-        """Record that the results of open tasks are not wanted any more: task id → "missing" or "dropped"."""
+    def end_workflow(self, end: WorkflowEnd) -> None:
+        """Record that a workflow has ended; returns when it is: from then on it is not run again."""
 
     def commit(self, result: StepResult) -> Shareable | None:
         """Record the step; returns when it exists, with the state as it is now kept."""

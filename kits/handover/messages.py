@@ -28,13 +28,20 @@ class Start(Message, tag=70):
     run: str
 
 
+class StateFile(msgspec.Struct):
+    """A Shareable to read: its encoded meta, and the file of its tensors."""
+
+    meta: bytes
+    path: str
+
+
 class CommittedState(msgspec.Struct):
-    """What a workflow last committed: its step, its state and the components' states as files to read, the tasks left open."""
+    """What a workflow last committed: its step, its state, and the tasks left open."""
 
     step: int
-    has_state: bool = False
-    paths: list[str] = []
-    metas: list[bytes] = []
+    state: StateFile | None = None
+    is_last: bool = False
+    """Whether it is the workflow's last step."""
     left_open: list[LeftOpen] = []
 
 
@@ -61,6 +68,10 @@ class StartDocument(msgspec.Struct):
     folder: str
     """The run's folder, with app/, in/, out/."""
     committed: dict[str, CommittedState] = {}
+    ended: list[str] = []
+    """Workflows that have ended: they are not run again."""
+    parts: StateFile | None = None
+    """The components' states as the newest record of them has them."""
     files: list[KeptFile] = []
     """What components kept by `ctx.keep`: to be put back before anything else."""
 
@@ -77,8 +88,8 @@ class OpenStep(Message, tag=72):
     workflow: Name
     step: int
     name: Name
-    tasks: list[tuple[OwnId, Name, int]]
-    """(task id, site, index of its payload)."""
+    tasks: list[tuple[OwnId, Name, int, int]]
+    """(task id, site, index of its payload, n: it is the n-th of this name for the site in the step)."""
     payloads: list[Payload]
     deadline_seconds: float | None
     policy: str
@@ -136,13 +147,28 @@ class CommitStep(Message, tag=78):
     """Notes of components, for the job report."""
     files: list[tuple[str, Payload | None]] = []
     """Kept files of the run's folder that are new or other since the step before; None: gone."""
+    unused: list[OwnId] = []
+    """Tasks whose results came to a scatter that failed."""
+    is_last: bool = False
+    """Whether it is the workflow's last step."""
 
 
-class DropTasks(Message, tag=77):
-    """The results of open tasks are not wanted any more: their workflow has ended."""
+class EndWorkflow(Message, tag=77):
+    """A workflow has ended. Body: the components' states, if any, then the small files."""
 
+    workflow: Name
     verdicts: dict[OwnId, str]
-    """Task id → "missing" (a step ended without it) or "dropped"."""
+    """Task id → "missing" (a step ended without it) or "dropped", of tasks that it left open."""
+    used: list[OwnId]
+    """Tasks whose results it used behind its last commit."""
+    payloads: list[Payload]
+    files: list[tuple[str, Payload | None]] = []
+
+
+class WorkflowEnded(Message, tag=86):
+    """The end of the workflow is recorded."""
+
+    workflow: str
 
 
 class StepClosed(Message, tag=79):
@@ -193,8 +219,8 @@ class Checkpoint(Message, tag=85):
 
 
 JobMessage = (
-    Start | Ready | OpenStep | StepOpened | ResultFor | Kept | Reject | DropTasks | CommitStep | StepClosed | SiteGone | SiteBack | Abort
-    | Finish | Finished | Checkpoint | TaskFor | Grew
+    Start | Ready | OpenStep | StepOpened | ResultFor | Kept | Reject | EndWorkflow | WorkflowEnded | CommitStep | StepClosed
+    | SiteGone | SiteBack | Abort | Finish | Finished | Checkpoint | TaskFor | Grew
 )  # fmt: skip
 """What may be said between the two."""
 

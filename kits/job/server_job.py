@@ -7,7 +7,6 @@ given a channel to send to and is handed what arrives, so that the simulator run
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +24,7 @@ from ...kernel.packing import scratch
 from ...kernel.shareable import Shareable
 from ...workflows.policy import PolicyFailed
 from ...workflows.run import JobRun
-from ...workflows.supervision import StepRequest, StepResult
+from ...workflows.supervision import StepRequest, StepResult, WorkflowEnd
 from ..handover import messages as say
 from ..protocol.messages import Grew
 from .app import App, build_app, plan_app
@@ -72,7 +71,7 @@ class ServerJob:
         match message:
             case say.Start():
                 self._live(msgspec.msgpack.decode(body, type=say.StartDocument))
-            case say.StepOpened() | say.StepClosed():
+            case say.StepOpened() | say.StepClosed() | say.WorkflowEnded():
                 self._answer = message
             case say.ResultFor() if self._run is not None:
                 self._on_result(self._run, message, body)
@@ -125,19 +124,18 @@ class ServerJob:
         self._files.put_back(start.files)
         app = self._build(start)
         self._channel.send(say.Ready())
-        left_open = {name: committed.left_open for name, committed in start.committed.items()}
+        left_open = {name: committed.left_open for name, committed in start.committed.items() if name not in start.ended}
         filters = replace(app.filters, lend=generators_lent)
         run = self._run = JobRun(self, self.context, start.sites, filters, left_open)
         parts = stateful(app.instances)
         run.parts = lambda: component_states(parts)
         self.context.events.run_started(ctx=self.context)
+        restore_states(parts, _read(start.parts))
         for name, workflow in app.workflows:
+            if name in start.ended:
+                continue
             committed = start.committed.get(name, say.CommittedState(-1))
-            states = [Shareable.decode(meta, Blob.open(Path(path))) for meta, path in zip(committed.metas, committed.paths, strict=True)]
-            restore_states(parts, states[-1] if len(states) > committed.has_state else None)
-            if name in start.committed:
-                self._files.put_back(start.files)  # the end of a workflow before, which was run again, may have written to them
-            run.enter(name, committed.step, states[0] if committed.has_state else None)
+            run.enter(name, committed.step, _read(committed.state), is_over=committed.is_last)
             log.info("workflow_started", workflow=name, after_step=committed.step)
             self.context.events.workflow_started(workflow=name)
             try:
@@ -174,9 +172,7 @@ class ServerJob:
     def open_step(self, request: StepRequest) -> ScatterEnd | None:
         """See workflows.supervision.Supervisor."""
         payloads, index_of, parts = self._payloads(request)
-        tasks = [
-            (task_id, site, index_of[position]) for position, (task_id, site) in enumerate(zip(request.ids, request.sites, strict=True))
-        ]
+        tasks = list(zip(request.ids, request.sites, index_of, request.nth, strict=True))
         message = say.OpenStep(
             request.workflow, request.step, request.task.name, tasks, payloads, request.task.deadline_seconds, request.policy,
             list(request.ended),
@@ -198,9 +194,15 @@ class ServerJob:
                 parts += body
         return payloads, [seen[id(model), id(shared)] for model, shared in zip(request.models, request.shared, strict=True)], parts
 
-    def drop(self, verdicts: Mapping[str, str]) -> None:
+    def end_workflow(self, end: WorkflowEnd) -> None:
         """See workflows.supervision.Supervisor."""
-        self._channel.send(say.DropTasks(dict(verdicts)))
+        payloads: list[Payload] = []
+        parts: list[bytes] = []
+        if end.parts is not None:
+            payload, parts = self._sender.payload(end.parts, {})
+            payloads.append(payload)
+        files, contents = self._files.changes(self.context.kept)
+        self._ask(say.EndWorkflow(end.workflow, dict(end.verdicts), list(end.used), payloads, files), parts + contents)
 
     def reject(self, task_id: str, reason: str) -> None:
         """See workflows.supervision.Supervisor."""
@@ -214,7 +216,7 @@ class ServerJob:
         files, contents = self._files.changes(self.context.kept)
         message = say.CommitStep(
             result.workflow, result.step, payloads, result.state is not None,
-            list(result.used), dict(result.still_open), result.metrics, list(result.notes), files,
+            list(result.used), dict(result.still_open), result.metrics, list(result.notes), files, list(result.unused), result.is_last,
         )  # fmt: skip
         self._ask(message, parts + contents)
         self._sender.handed(kept, only=True)
@@ -243,6 +245,10 @@ class ServerJob:
     def now(self) -> float:
         """See workflows.supervision.Supervisor."""
         return time.monotonic()
+
+
+def _read(file: say.StateFile | None) -> Shareable | None:
+    return Shareable.decode(file.meta, Blob.open(Path(file.path))) if file is not None else None
 
 
 def _no_result() -> Failure:

@@ -69,6 +69,8 @@ class OpenTask(Message, tag=2):
     """What stands in front of the payload's blob: the model's meta and the shared values."""
     seed: int
     deadline_seconds: float | None
+    nth: int = 1
+    """It is the n-th of this name for the site in the step."""
 
 
 class StepOpened(Record, tag=3):
@@ -131,21 +133,29 @@ class StepClosed(Record, tag=7):
     metas: list[bytes]
     has_state: bool
     verdicts: list[tuple[str, str, str]]
-    """(task id, used | late | rejected | missing | open, reason): all tasks of the step, and those of earlier ones that are over now."""
+    """(task id, used | late | rejected | missing | open | dropped, reason): all tasks of the step, and earlier ones that are over now."""
     metrics: StepMetrics
     time_seconds: float
     notes: list[str] = []
     """Notes of components, except those of earlier steps."""
     files: list[tuple[str, Payload | None]] = []
     """Files of the run's folder that are new or other since the last closed step of the run; None: gone."""
+    is_last: bool = False
+    """Whether it is the workflow's last step."""
 
 
-class TasksDropped(Record, tag=10):
-    """A workflow has ended and left tasks open; no result of theirs is wanted any more."""
+class WorkflowEnded(Record, tag=10):
+    """A workflow has ended: it is not run again after a death. What it left open is over."""
 
     previous: str
+    workflow: str
     verdicts: dict[str, str]
-    """Task id → missing | dropped."""
+    """Task id → used | missing | dropped, of all its tasks that were not over."""
+    payloads: list[Payload]
+    """The components' states, if any has one."""
+    metas: list[bytes]
+    files: list[tuple[str, Payload | None]]
+    """As in StepClosed."""
 
 
 class RunFinished(Record, tag=8):
@@ -179,7 +189,7 @@ class JobDeleted(Record, tag=21):
 
 
 AnyRecord = (
-    RunStarted | StepOpened | ScatterEnded | StepReopened | ResultReceived | ResultRejected | StepClosed | TasksDropped | RunFinished
+    RunStarted | StepOpened | ScatterEnded | StepReopened | ResultReceived | ResultRejected | StepClosed | WorkflowEnded | RunFinished
     | JobChanged | JobDeleted
 )  # fmt: skip
 

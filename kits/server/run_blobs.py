@@ -148,10 +148,7 @@ class RunBlobs:
     async def release(self, run: RunState) -> None:
         """A step is closed: let go what only steps before it used."""
         self._closed += 1
-        needed = {payload.sha256 for state in run.committed.values() for payload in state.payloads}
-        needed |= {payload.sha256 for payload in run.files.values()}
-        needed |= {payload.sha256 for payload in run.payloads_in_use() if payload.has_blob}
-        for sha256 in needed:
+        for sha256 in {payload.sha256 for payload in run.payloads_in_use() if payload.has_blob}:
             self._last_used[sha256] = self._closed
         old = [sha256 for sha256, used in self._last_used.items() if used < self._closed - 1]
         paths = [path for sha256 in old for path in self._drop(sha256)]

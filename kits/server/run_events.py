@@ -50,6 +50,8 @@ class CommitAsked:
     at: float
     notes: tuple[str, ...] = ()
     files: tuple[tuple[str, Payload | None], ...] = ()
+    unused: tuple[str, ...] = ()
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,15 @@ class RejectAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class DropAsked:
-    """A workflow has ended: no result of its open tasks is wanted any more."""
+class WorkflowOver:
+    """A workflow has ended; the components' states are in the blob store."""
 
+    workflow: str
     verdicts: Mapping[str, str]
+    used: tuple[str, ...]
+    payloads: tuple[Payload, ...]
+    metas: tuple[bytes, ...]
+    files: tuple[tuple[str, Payload | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +182,7 @@ class AbortAsked:
 
 
 Event = (
-    Begun | StepAsked | CommitAsked | RejectAsked | DropAsked | FinishSaid | Broken | JobDied | Offered | ResultHere | ReceiveFailed
+    Begun | StepAsked | CommitAsked | RejectAsked | WorkflowOver | FinishSaid | Broken | JobDied | Offered | ResultHere | ReceiveFailed
     | SiteUp | SiteDown | SiteStalled | SiteCannot | DeadlinePassed | AbortAsked
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from functools import partial
 import msgspec
 import structlog
 
-from ...kernel.context import derive_seed
+from ...kernel.context import derive_seed, task_place
 from ...kernel.errors import MAX_WHAT_CHARACTERS, Failure, SundogError
 from ...kernel.messages import Message, Payload, split_body
 from ...kernel.wording import cut
@@ -39,7 +39,7 @@ from . import run_events as ev
 from .lateness import DeadlineOver, DeadlineRefused, SiteSilent
 from .run_blobs import RunBlobs
 from .run_services import RunServices
-from .run_state import TaskState
+from .run_state import Kept, TaskState
 from .server_run import ServerRun
 
 log = structlog.get_logger()
@@ -148,22 +148,20 @@ class ServerRunProgram:
             case job.OpenStep():
                 await self._open_step(message, body)
             case job.CommitStep():
-                files = [payload for _, payload in message.files if payload is not None]
-                metas, first = await self._take([*message.payloads, *files], body)
-                del metas[len(message.payloads) :]
-                self.feed(
-                    ev.CommitAsked(
-                        message.workflow, message.step, tuple(message.payloads), tuple(metas), message.has_state,
-                        tuple(message.used), message.still_open, message.metrics, self._now(),
-                        tuple(cut(note, MAX_NOTE_CHARACTERS) for note in message.notes[:MAX_NOTES]),
-                        tuple(message.files),
-                    ),
-                    first,
+                metas, first = await self._take_saved(message, body)
+                asked = ev.CommitAsked(
+                    message.workflow, message.step, tuple(message.payloads), metas, message.has_state, tuple(message.used),
+                    message.still_open, message.metrics, self._now(),
+                    tuple(cut(note, MAX_NOTE_CHARACTERS) for note in message.notes[:MAX_NOTES]), tuple(message.files),
+                    tuple(message.unused), message.is_last,
                 )  # fmt: skip
+                self.feed(asked, first)
+            case job.EndWorkflow():
+                metas, first = await self._take_saved(message, body)
+                payloads, files = tuple(message.payloads), tuple(message.files)
+                self.feed(ev.WorkflowOver(message.workflow, message.verdicts, tuple(message.used), payloads, metas, files), first)
             case job.Reject():
                 self.feed(ev.RejectAsked(message.task_id, cut(message.reason, MAX_WHAT_CHARACTERS)))
-            case job.DropTasks():
-                self.feed(ev.DropAsked(message.verdicts))
             case job.Finish():
                 await self._services.settle(self.run.run)
                 self.faults = message.faults
@@ -178,16 +176,22 @@ class ServerRunProgram:
         first = await self.blobs.take([(payload, inline) for payload, (_, inline) in zip(payloads, pieces, strict=True)])
         return [meta for meta, _ in pieces], first
 
+    async def _take_saved(self, message: job.CommitStep | job.EndWorkflow, body: bytes) -> tuple[tuple[bytes, ...], list[Work]]:
+        """The metas of the states, and what is to be written, states and files, before the record."""
+        files = [payload for _, payload in message.files if payload is not None]
+        metas, first = await self._take([*message.payloads, *files], body)
+        return tuple(metas[: len(message.payloads)]), first
+
     async def _open_step(self, message: job.OpenStep, body: bytes) -> None:
         seconds = message.deadline_seconds
         if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
             raise DeadlineRefused(f"wanted a deadline of more than 0 seconds, got {seconds:g}", where=f"task {message.name}")
         metas, first = await self._take(message.payloads, body)
         tasks = []
-        for task_id, site, index in message.tasks:
-            seed = derive_seed(self.meta.seed, message.workflow, message.step, message.name, site)
+        for task_id, site, index, nth in message.tasks:
+            seed = derive_seed(self.meta.seed, *task_place(message.workflow, message.step, message.name, site, nth))
             payload, meta = message.payloads[index], metas[index]
-            tasks.append(OpenTask(task_id, site, message.name, payload, meta, seed, seconds))
+            tasks.append(OpenTask(task_id, site, message.name, payload, meta, seed, seconds, nth))
             if seconds is not None:
                 self._alarms.set(task_id, seconds, partial(self._deadline_over, task_id, site, seconds))
         asked = ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), self._now(), tuple(message.ended))
@@ -301,19 +305,23 @@ class ServerRunProgram:
         self.folder.renew_out()
         committed = {
             name: job.CommittedState(
-                state.step,
-                state.has_state,
-                [str(self.blobs.path(p)) for p in state.payloads],
-                list(state.metas),
-                [_left_open(task) for task in self.run.left_open(name)],
+                one.step, self._state_file(one.state), one.is_last, list(map(self._left_open, self.run.left_open(name)))
             )
-            for name, state in self.run.committed.items()
+            for name, one in self.run.committed.items()
         }
         files = [job.KeptFile(path, payload.sha256, str(self.blobs.path(payload))) for path, payload in self.run.files.items()]
         return job.StartDocument(
             self.run.run, "server", "server", list(self.run.sites), self.meta.seed, self.meta.threads,
-            str(self.folder.root), committed, files,
+            str(self.folder.root), committed, self.run.ended_workflows, self._state_file(self.run.parts), files,
         )  # fmt: skip
+
+    def _state_file(self, kept: Kept | None) -> job.StateFile | None:
+        return job.StateFile(kept.meta, str(self.blobs.path(kept.payload))) if kept is not None else None
+
+    def _left_open(self, task: TaskState) -> LeftOpen:
+        one = task.open
+        before = self.run.ended_scatters.get(one.task_id)
+        return LeftOpen(one.task_id, one.site, one.name, task.step, one.deadline_seconds, task.left_open, one.nth, before)
 
     async def _end(self, finished: RunFinished) -> None:
         self._alarms.close()
@@ -327,8 +335,3 @@ class ServerRunProgram:
                 log.exception("run_not_tidied_up", run=self.run.run, reason=str(exc))
         self.ended.set()
         await self._tasks.close()
-
-
-def _left_open(task: TaskState) -> LeftOpen:
-    one = task.open
-    return LeftOpen(one.task_id, one.site, one.name, task.step, one.deadline_seconds, task.left_open)

@@ -27,7 +27,7 @@ from ..protocol.records import (
     ScatterEnded,
     StepClosed,
     StepOpened,
-    TasksDropped,
+    WorkflowEnded,
 )
 
 OPEN = "open"
@@ -109,13 +109,20 @@ class ClosedTasks:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A Shareable that a record keeps: its blob and its encoded meta."""
+
+    payload: Payload
+    meta: bytes
+
+
+@dataclass(frozen=True)
 class Committed:
-    """The last closed step of a workflow, and what it keeps."""
+    """The last closed step of a workflow, and the state that the workflow goes on from."""
 
     step: int
-    payloads: tuple[Payload, ...] = ()
-    metas: tuple[bytes, ...] = ()
-    has_state: bool = False
+    state: Kept | None = None
+    is_last: bool = False
 
 
 @dataclass
@@ -136,6 +143,9 @@ class RunState:
     """How many results have been received."""
     closed_tasks: ClosedTasks = field(default_factory=ClosedTasks)
     committed: dict[str, Committed] = field(default_factory=dict)
+    parts: Kept | None = None
+    """The components' states, as the newest record that saved them has them."""
+    ended_workflows: list[str] = field(default_factory=list)
     rounds: list[RoundReport] = field(default_factory=list)
     """The closed steps, as the job report has them."""
     final_state: Payload | None = None
@@ -172,8 +182,8 @@ class RunState:
                 self.tasks[record.task_id].rejected = record.reason
             case StepClosed():
                 self._apply_closed(record)
-            case TasksDropped():
-                self._close(record.verdicts)
+            case WorkflowEnded():
+                self._apply_workflow_ended(record)
             case RunFinished():
                 self.ended, self.outcome, self.phase = record, record, Phase.ENDED
             case _:
@@ -184,12 +194,15 @@ class RunState:
         return [task for task in self.tasks.values() if task.left_open and task.workflow == workflow]
 
     def payloads_in_use(self) -> Iterable[Payload]:
-        """Models and results of tasks that outlive their step: no close of a step lets them go."""
+        """Blobs that no close of a step lets go: of states, of kept files, of tasks that are not over and of their results."""
+        for kept in (self.parts, *(committed.state for committed in self.committed.values())):
+            if kept is not None:
+                yield kept.payload
+        yield from self.files.values()
         for task in self.tasks.values():
-            if task.left_open:
-                yield task.open.payload
-                if task.received is not None and task.received.payload is not None:
-                    yield task.received.payload
+            yield task.open.payload
+            if task.received is not None and task.received.payload is not None:
+                yield task.received.payload
 
     def _apply_opened(self, record: StepOpened) -> None:
         step = (record.workflow, record.step)
@@ -204,9 +217,7 @@ class RunState:
         opened = self.opened_at.pop(step, record.time_seconds)
         self.rounds.append(round_report(record, judged, opened))
         self.notes.update(record.notes)
-        self.files |= {path: payload for path, payload in record.files if payload is not None}
-        for path in [path for path, payload in record.files if payload is None]:
-            self.files.pop(path, None)
+        self._apply_files(record.files)
         for task in self.open_steps.pop(step, ()):
             self.ended_scatters.pop(task.open.task_id, None)
         for task, verdict, reason in judged:
@@ -216,14 +227,30 @@ class RunState:
         self._apply_state(record)
 
     def _apply_state(self, record: StepClosed) -> None:
-        kept = Committed(record.step, tuple(record.payloads), tuple(record.metas), record.has_state)
-        before = self.committed.get(record.workflow)
-        if record.has_state:
-            self.final_state = record.payloads[0]
-        elif before and before.has_state:
-            payloads, metas = (before.payloads[0], *record.payloads), (before.metas[0], *record.metas)
-            kept = Committed(record.step, payloads, metas, has_state=True)
-        self.committed[record.workflow] = kept
+        kept = [Kept(payload, meta) for payload, meta in zip(record.payloads, record.metas, strict=True)]
+        state = kept.pop(0) if record.has_state else None
+        if state is not None:
+            self.final_state = state.payload
+        elif record.workflow in self.committed:
+            state = self.committed[record.workflow].state
+        self.parts = kept[0] if kept else None
+        self.committed[record.workflow] = Committed(record.step, state, record.is_last)
+
+    def _apply_workflow_ended(self, record: WorkflowEnded) -> None:
+        self.ended_workflows.append(record.workflow)
+        self.parts = Kept(record.payloads[0], record.metas[0]) if record.payloads else None
+        self._apply_files(record.files)
+        for step in [step for step in self.open_steps if step[0] == record.workflow]:
+            del self.open_steps[step]
+            self.opened_at.pop(step, None)
+        self._close(record.verdicts)
+
+    def _apply_files(self, files: Iterable[tuple[str, Payload | None]]) -> None:
+        for path, payload in files:
+            if payload is None:
+                self.files.pop(path, None)
+            else:
+                self.files[path] = payload
 
     def _close(self, verdicts: Mapping[str, str]) -> None:
         for task_id, verdict in verdicts.items():
@@ -239,7 +266,7 @@ def round_report(record: StepClosed, judged: Iterable[tuple[TaskState, str, str]
     by_verdict: dict[str, set[str]] = {"used": set(), "late": set(), "missing": set(), "rejected": set(), OPEN: set()}
     reasons = {}
     for task, verdict, reason in judged:
-        by_verdict[verdict].add(task.open.site)
+        by_verdict.setdefault(verdict, set()).add(task.open.site)  # dropped: the report has no place for it
         if verdict == "rejected":
             reasons[task.open.site] = reason
     return RoundReport(

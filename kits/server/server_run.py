@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import cast
 
 from ...kernel.errors import Failure, JobError
-from ...kernel.messages import ScatterEnd
 from ..handover import messages as job
 from ..protocol.messages import AbortRun, AbortTask, RunEnded, Stored, TaskFor, Unknown, Verdicts
 from ..protocol.records import (
@@ -24,7 +23,7 @@ from ..protocol.records import (
     Status,
     StepClosed,
     StepOpened,
-    TasksDropped,
+    WorkflowEnded,
 )
 from . import run_events as ev
 from .run_events import Action, EndRun, Launch, Receive, Release, Send, StopJob, Tell
@@ -84,8 +83,8 @@ class ServerRun(RunState):
                 return self._commit_asked(event)
             case ev.RejectAsked():
                 return self._reject_asked(event)
-            case ev.DropAsked():
-                return self._drop_asked(event)
+            case ev.WorkflowOver():
+                return self._workflow_over(event)
             case ev.FinishSaid():
                 return self._finish_said(event)
             case ev.Broken():
@@ -138,7 +137,7 @@ class ServerRun(RunState):
         failures = [ResultReceived("", t.task_id, t.site, None, b"", self.excluded[t.site], event.at) for t in barred]
         before = self.ended_scatters.get(event.tasks[0].task_id) if event.tasks else None
         actions: list[Action] = [Tell(_result_for(failure, self.results + number)) for number, failure in enumerate(failures, 1)]
-        actions += [self._hand_on(task, task.received) for task in known if task.received is not None and _counts_again(task, before)]
+        actions += [self._hand_on(task, task.received) for task in known if task.received is not None]
         actions += [Tell(job.StepOpened(event.workflow, event.step, before))]
         actions += [self._send_task(t, event.workflow, event.step) for t in fresh if t.site in self.connected and t not in barred]
         return [*records, *failures], actions
@@ -154,22 +153,22 @@ class ServerRun(RunState):
         verdicts = [(t.open.task_id, *self._verdict(t, event)) for t in tasks]
         closed = StepClosed(
             "", event.workflow, event.step, list(event.payloads), list(event.metas), event.has_state, verdicts, event.metrics, event.at,
-            [note for note in event.notes if note not in self.notes], list(event.files),
+            [note for note in event.notes if note not in self.notes], list(event.files), event.is_last,
         )  # fmt: skip
         return [closed], [told, *self._tell_verdicts(zip(tasks, verdicts, strict=True)), Release()]
 
     def _tell_verdicts(self, judged: Iterable[tuple[TaskState, tuple[str, str, str]]]) -> list[Action]:
-        """What the sites hear of tasks that are over."""
-        of_site: dict[str, list[tuple[str, str, str]]] = {}
+        """What the sites hear of tasks that are over: the verdict of a result, or that a task is to stop."""
+        of_site: dict[str, list[tuple[TaskState, tuple[str, str, str]]]] = {}
         for task, verdict in judged:
             if verdict[1] != OPEN:
-                of_site.setdefault(task.open.site, []).append(verdict)
+                of_site.setdefault(task.open.site, []).append((task, verdict))
         actions: list[Action] = []
         for site in sorted(of_site.keys() & self.connected):
-            mine = of_site[site]
-            answered = [v for v in mine if v[1] != "missing"]
+            answered = [_said(verdict) for task, verdict in of_site[site] if task.received is not None or verdict[1] != "missing"]
             actions += [Send(site, Verdicts(self.term, self.run, answered))] if answered else []
-            actions += [Send(site, AbortTask(self.run, v[0], STEP_CLOSED)) for v in mine if v[1] == "missing"]
+            stopped = [task for task, verdict in of_site[site] if task.received is None and verdict[1] in ("missing", "dropped")]
+            actions += [Send(site, AbortTask(self.run, task.open.task_id, STEP_CLOSED)) for task in stopped]
         return actions
 
     def _verdict(self, task: TaskState, event: ev.CommitAsked) -> tuple[str, str]:
@@ -183,15 +182,18 @@ class ServerRun(RunState):
             return "missing", "gone" if task.open.site in self.gone else "no result in time"
         if task.received.failure is not None:
             return "rejected", f"failed: {task.received.failure}"
-        return "late", ""
+        return ("dropped", "its scatter failed") if task.open.task_id in event.unused else ("late", "")
 
-    def _drop_asked(self, event: ev.DropAsked) -> ev.Decision:
-        verdicts = {task_id: verdict for task_id, verdict in event.verdicts.items() if task_id in self.tasks}
-        if not verdicts:
-            return [], []
-        told = {task_id: "late" if self.tasks[task_id].received is not None else "missing" for task_id in verdicts}
-        judged = [(self.tasks[task_id], (task_id, verdict, "")) for task_id, verdict in told.items()]
-        return [TasksDropped("", verdicts)], self._tell_verdicts(judged)
+    def _workflow_over(self, event: ev.WorkflowOver) -> ev.Decision:
+        told = Tell(job.WorkflowEnded(event.workflow))
+        if event.workflow in self.ended_workflows:
+            return [], [told]
+        verdicts = dict(event.verdicts) | dict.fromkeys(event.used, "used")
+        mine = [task for task in self.tasks.values() if task.workflow == event.workflow]
+        judged = {task.open.task_id: verdicts.get(task.open.task_id, "dropped") for task in mine}
+        over = WorkflowEnded("", event.workflow, judged, list(event.payloads), list(event.metas), list(event.files))
+        said = self._tell_verdicts((task, (task.open.task_id, judged[task.open.task_id], "")) for task in mine)
+        return [over], [told, *said, Release()]
 
     def _reject_asked(self, event: ev.RejectAsked) -> ev.Decision:
         task = self.tasks.get(event.task_id)
@@ -355,8 +357,7 @@ def _is_same(asked: OpenTask, recorded: OpenTask) -> bool:
     return (asked.payload.sha256, asked.meta) == (recorded.payload.sha256, recorded.meta)
 
 
-def _counts_again(task: TaskState, before: ScatterEnd | None) -> bool:
-    """Whether a job process that repeats a step is handed a result: of a scatter that had ended, only what it had then."""
-    if before is None or task.open.task_id in before.results:
-        return True
-    return task.received is not None and task.received.failure is not None and task.open.site in dict(before.lost)
+def _said(verdict: tuple[str, str, str]) -> tuple[str, str, str]:
+    """A verdict as sites hear it: used, late or rejected."""
+    task_id, word, reason = verdict
+    return (task_id, word, reason) if word in ("used", "rejected") else (task_id, "late", reason)

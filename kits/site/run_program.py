@@ -68,6 +68,7 @@ class SiteRunProgram:
         self._environment = environment
         self._outbox = Outbox(outbox, folder.out, services.writer, is_durable=meta.get("durability") != "none", disk=services.disk)
         self._process: JobProcess | None = None
+        self._keeping: set[asyncio.Task[None]] = set()
         self._output = JobOutput(folder.log, services.writer, lambda: services.on_output(start.run))
         self._states = TaskStates(self._outbox, folder, services.writer, services.disk)
         self._stream = f"stream:{start.run}/{METRICS}"
@@ -126,7 +127,9 @@ class SiteRunProgram:
             case ev.GiveTask():
                 self._give(action)
             case ev.Keep():
-                self._tasks.start(self._keep(action))
+                keeping = self._tasks.start(self._keep(action))
+                self._keeping.add(keeping)
+                keeping.add_done_callback(self._keeping.discard)
             case ev.MakeOffer():
                 self._offer(action.task_id)
             case ev.Forget():
@@ -174,6 +177,12 @@ class SiteRunProgram:
                 pass
 
     def _job_ended(self, how: str, last_words: str) -> None:
+        self._tasks.start(self._died(how, last_words))
+
+    async def _died(self, how: str, last_words: str) -> None:
+        """What it handed over is kept first: a new process begins with an empty out/, and is given no task that has its result."""
+        if self._keeping:
+            await asyncio.wait(list(self._keeping))
         self.feed(ev.JobDied(how, last_words))
 
     def _tell(self, message: Message, *body: bytes) -> None:

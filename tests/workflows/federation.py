@@ -18,7 +18,7 @@ from sundog.kernel.shareable import Shareable
 from sundog.kernel.tasks import Task
 from sundog.workflows.filtering import Filters
 from sundog.workflows.run import JobRun
-from sundog.workflows.supervision import StepRequest, StepResult
+from sundog.workflows.supervision import StepRequest, StepResult, WorkflowEnd
 
 Execute = Callable[[Task, Context], Shareable]
 
@@ -117,8 +117,8 @@ class Federation:
         self.closed.append(result)
         return result.state
 
-    def drop(self, verdicts: Mapping[str, str]) -> None:
-        self.dropped.update(verdicts)
+    def end_workflow(self, end: WorkflowEnd) -> None:
+        self.dropped.update(end.verdicts)
 
     def reject(self, task_id: str, reason: str) -> None:
         self.rejected.append(reason)

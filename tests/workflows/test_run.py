@@ -25,7 +25,7 @@ from sundog.kernel.tasks import Result, Task
 from sundog.workflows.filtering import Filters
 from sundog.workflows.policy import PolicyFailed, SitesPolicy
 from sundog.workflows.run import JobRun, RepeatDiffers, SiteNotInRun
-from sundog.workflows.supervision import LeftOpen, StepRequest, StepResult
+from sundog.workflows.supervision import LeftOpen, StepRequest, StepResult, WorkflowEnd
 
 MODEL = Shareable(Kind.WEIGHTS, {"w": np.zeros(2)})
 SITES = ("a", "b", "c")
@@ -46,7 +46,7 @@ class Desk:
     rejected: list[tuple[str, str]] = field(default_factory=list)
     waits: list[float | None] = field(default_factory=list)
     clock: float = 100.0
-    dropped: dict[str, str] = field(default_factory=dict)
+    over: list[WorkflowEnd] = field(default_factory=list)
     ended: dict[int, ScatterEnd] = field(default_factory=dict)
     """Number of the request → how its tasks ended for a process before."""
     known: dict[int, list[Callable[[], object]]] = field(default_factory=dict)
@@ -58,8 +58,8 @@ class Desk:
             act()
         return self.ended.get(len(self.requests) - 1)
 
-    def drop(self, verdicts: Mapping[str, str]) -> None:
-        self.dropped.update(verdicts)
+    def end_workflow(self, end: WorkflowEnd) -> None:
+        self.over.append(end)
 
     def reject(self, task_id: str, reason: str) -> None:
         self.rejected.append((task_id, reason))
@@ -188,16 +188,23 @@ def test_the_global_generators_give_a_step_and_what_follows_the_last_one_the_sam
         assert {place: whole[place] for place in rest if place != "before"} == {place: rest[place] for place in rest if place != "before"}
 
 
-def test_a_workflow_that_asks_for_no_steps_draws_the_same_after_its_last_commit_as_after_a_restart_there() -> None:
-    whole = Federation()
-    whole.run.commit()
-    dice()
-    whole.run.commit()
-    drawn_behind = (whole.run.rng.random(), dice())
+def test_what_a_workflow_draws_before_its_first_step_is_the_same_after_a_restart() -> None:
+    first = Federation()
+    drawn = (first.run.rng.random(), dice())
 
-    rest = Federation(closed=1)
+    again = Federation(closed=1)
 
-    assert (rest.run.rng.random(), dice()) == drawn_behind
+    assert (again.run.rng.random(), dice()) == drawn
+
+
+def test_no_step_follows_one_that_was_committed_as_the_last_also_after_a_restart() -> None:
+    federation = Federation()
+    for step in federation.run.steps(9):
+        federation.run.commit(weights(step), last=step == 2)
+
+    assert [(one.step, one.is_last) for one in federation.desk.closed] == [(0, False), (1, False), (2, True)]
+    federation.run.enter("w", 2, weights(2), is_over=True)
+    assert list(federation.run.steps(9)) == []
 
 
 def test_the_state_is_the_last_one_that_was_committed() -> None:
@@ -436,7 +443,7 @@ def test_when_a_workflow_has_ended_its_open_tasks_are_dropped() -> None:
 
     federation.run.leave()
 
-    assert federation.desk.dropped == {task_id: "dropped"}
+    assert federation.desk.over[0].verdicts == {task_id: "dropped"}
     assert federation.run.open_tasks == ()
 
 
@@ -488,10 +495,116 @@ def test_a_late_task_that_nobody_answered_is_missing_when_the_workflow_ends() ->
 
     federation.run.leave()
 
-    assert federation.desk.dropped == dict.fromkeys(federation.desk.requests[0].ids[1:], "missing")
+    assert federation.desk.over[0].verdicts == dict.fromkeys(federation.desk.requests[0].ids[1:], "missing")
 
 
 # --- repeated after a death ---
+
+
+def test_single_results_are_used_again_in_the_order_in_which_they_were_whoever_is_back() -> None:
+    """b was gone when its turn came; now it is back, and both results are here."""
+    federation = Federation()
+    first, second = (called("r", "w", 0, "train", site, 1, 1) for site in ("a", "b"))
+    federation.desk.ended = {
+        0: ScatterEnd([first], [first], [], place=1),
+        1: ScatterEnd([second], [], [("b", "gone: silent")], is_failed=True, place=2),
+    }
+    for site in ("a", "b"):
+        federation.run.send(Task("train", MODEL), site)
+    federation.run.on_result(second, "b", weights(2), {}, 1)
+    federation.run.on_result(first, "a", weights(1), {}, 2)
+
+    assert federation.run.next_result().site == "a"
+    with pytest.raises(PolicyFailed, match="b gone: silent"):
+        federation.run.next_result()
+
+
+def test_a_task_left_open_that_had_ended_in_this_step_ends_so_again() -> None:
+    end = ScatterEnd(["t-b"], [], [("b", "gone: silent")], is_failed=True, place=1)
+    run = JobRun(
+        Desk(), Context(run_id="r", site="server"), SITES, Filters(), {"w": [LeftOpen("t-b", "b", "train", 3, None, "sent", 1, end)]}
+    )
+    run.on_result("t-b", "b", weights(2), {}, 1)
+    run.enter("w", 4, None)
+
+    with pytest.raises(PolicyFailed, match="b gone: silent"):
+        run.next_result()
+
+
+def test_a_site_that_was_gone_before_its_workflow_is_entered_is_gone_there_too() -> None:
+    desk = Desk()
+    run = JobRun(desk, Context(run_id="r", site="server"), SITES, Filters(), {"w": [LeftOpen("t-b", "b", "train", 3, None, "sent")]})
+    run.on_site_gone("b", Failure("SD-4105", "silent", site="b"))
+    run.enter("w", 4, None)
+
+    with pytest.raises(PolicyFailed, match="b gone: silent"):
+        run.next_result()
+    assert desk.clock == 160
+
+
+def test_a_result_that_a_scatter_had_ended_without_is_late_in_the_same_step_again() -> None:
+    """It came between the end of the scatter and the death; the next scatter of the task uses it, as it would have."""
+    federation = Federation()
+    ids = [called("r", "w", 0, "train", site, 1, 1) for site in SITES]
+    federation.desk.ended = {0: ScatterEnd(ids, ids[:1], [], place=1)}
+    federation.desk.known = {
+        0: [partial(federation.run.on_result, task_id, site, weights(7), {}, 1) for task_id, site in zip(ids[:2], SITES[:2], strict=True)]
+    }
+    assert [result.site for result in federation.scatter(policy=EAGER)] == ["a"]
+    federation.will_answer("c")
+
+    assert [(result.site, result.task_id == ids[1]) for result in federation.scatter(policy=EAGER)] == [("c", False), ("b", True)]
+
+
+def test_a_result_that_does_not_count_in_a_repeated_scatter_passes_no_filter() -> None:
+    seen: list[str] = []
+    federation = ended_as(0, [1])
+
+    assert [result.site for result in federation.scatter(check=lambda result: seen.append(result.site))] == ["b"]
+    assert seen == ["b"]
+
+
+def test_results_of_a_scatter_that_failed_are_not_used() -> None:
+    federation = Federation()
+    federation.will_answer("a", weights(1, metrics={"loss": 1.0}))
+    federation.will_answer("b", BOOM)
+    with pytest.raises(PolicyFailed):
+        federation.scatter()
+
+    federation.run.commit()
+
+    (closed,) = federation.desk.closed
+    assert (closed.used, closed.unused, closed.metrics.sites) == ((), federation.desk.requests[0].ids[:1], {})
+
+
+def test_the_end_of_a_workflow_names_what_it_used_behind_its_last_commit() -> None:
+    federation = Federation()
+    federation.run.commit()
+    for site in SITES:
+        federation.will_answer(site)
+    federation.scatter()
+
+    federation.run.leave()
+
+    assert federation.desk.over == [WorkflowEnd("w", None, federation.desk.requests[0].ids, {})]
+
+
+def test_two_tasks_of_one_name_in_a_step_have_seeds_of_their_own() -> None:
+    """Noise that is added to both must not be the same."""
+    drawn: list[float] = []
+
+    class Noise(Filter):
+        def process(self, shareable: Shareable, ctx: Context) -> Shareable:
+            drawn.append(ctx.rng.random())
+            return shareable
+
+    federation = Federation(Filters(results={"train": [Noise()]}))
+    for site in ("a", "a"):
+        federation.will_answer(site)
+        federation.scatter(sites=["a"])
+
+    assert len(set(drawn)) == 2
+    assert [request.nth for request in federation.desk.requests] == [(1,), (2,)]
 
 
 def ended_as(number: int, results: list[int], lost: dict[str, str] | None = None, *, is_failed: bool = False) -> Federation:

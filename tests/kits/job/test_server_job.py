@@ -100,10 +100,12 @@ class Played:
         match message:
             case say.OpenStep():
                 self.tell(say.StepOpened(message.workflow, message.step))
-                for task_id, site, _ in reversed(message.tasks):
+                for task_id, site, *_ in reversed(message.tasks):
                     self.tell(*self.answer(task_id, site))
             case say.CommitStep():
                 self.tell(say.StepClosed(message.workflow, message.step))
+            case say.EndWorkflow():
+                self.tell(say.WorkflowEnded(message.workflow))
             case say.Finish():
                 self.tell(say.Finished())
 
@@ -125,27 +127,26 @@ def test_a_workflow_opens_and_closes_its_steps_and_finishes(tmp_path: Path) -> N
     finish = played.run()
 
     kinds = [type(message).__name__ for message, _ in played.desk.said]
-    assert kinds == ["Ready", "OpenStep", "CommitStep", "OpenStep", "CommitStep", "Finish"]
+    assert kinds == ["Ready", "OpenStep", "CommitStep", "OpenStep", "CommitStep", "EndWorkflow", "Finish"]
     assert finish == say.Finish()
     opened = played.desk.of(say.OpenStep)[0]
-    assert [(site, index) for _, site, index in opened.tasks] == [("site-1", 0), ("site-2", 0)]
+    assert [(site, index) for _, site, index, _ in opened.tasks] == [("site-1", 0), ("site-2", 0)]
     assert opened.policy.startswith("every step needs all its sites")
     closed = played.desk.of(say.CommitStep)[1]
-    assert closed.used == [task_id for task_id, _, _ in played.desk.of(say.OpenStep)[1].tasks]
+    assert closed.used == [task_id for task_id, *_ in played.desk.of(say.OpenStep)[1].tasks]
     assert (closed.metrics.own, closed.metrics.sites) == ({"loss": 0.5}, {"site-1": {"loss": 1.0}, "site-2": {"loss": 1.0}})
     assert played.job.is_done
 
 
-def committed_by(played: Played, step: int, folder: Path) -> say.CommittedState:
+def committed_by(played: Played, step: int, folder: Path, workflow: str = "flow") -> dict[str, Any]:
     """A commit as its supervisor gives it to the next job process."""
     message, body = next((m, b) for m, b in played.desk.said if isinstance(m, say.CommitStep) and m.step == step)
-    paths, metas = [], []
+    kept = []
     pieces = split_body([*message.payloads, *(payload for _, payload in message.files if payload is not None)], body)
     for number, (payload, (meta, inline)) in enumerate(zip(message.payloads, pieces, strict=False)):
-        paths.append(folder / str(number))
-        played.desk.received(payload, meta, inline)[0].blob().save(paths[-1])
-        metas.append(meta)
-    return say.CommittedState(step, has_state=True, paths=[str(path) for path in paths], metas=metas)
+        kept.append(say.StateFile(meta, str(folder / str(number))))
+        played.desk.received(payload, meta, inline)[0].blob().save(folder / str(number))
+    return {"committed": {workflow: say.CommittedState(step, kept[0])}, "parts": kept[1] if len(kept) > 1 else None}
 
 
 def last_commit(played: Played) -> tuple[Message, bytes]:
@@ -158,7 +159,7 @@ def test_it_goes_on_after_the_last_commit_with_model_and_components(tmp_path: Pa
     whole.run()
 
     rest = Played(tmp_path / "rest", [part("counter", "Counter")], rounds=3)
-    rest.run(committed={"flow": committed_by(whole, 1, tmp_path)})
+    rest.run(**committed_by(whole, 1, tmp_path))
 
     assert [message.step for message in rest.desk.of(say.OpenStep)] == [2]
     assert rest.desk.of(say.OpenStep)[0].tasks == whole.desk.of(say.OpenStep)[2].tasks
@@ -221,7 +222,7 @@ def test_a_commit_has_the_state_of_every_component_nested_ones_filters_and_workf
     }
 
     rest = counting(tmp_path / "rest")
-    rest.run(committed={"a/b": committed_by(whole, 1, tmp_path)})
+    rest.run(**committed_by(whole, 1, tmp_path, "a/b"))
 
     assert counts(rest, tmp_path) == {**counts(whole, tmp_path), "a%2Fb": 2}
 
@@ -245,7 +246,7 @@ ctx.keep("best.txt")
     (tmp_path / "rest" / "best.txt").write_text("step 2, and then a death")
     (tmp_path / "blob").write_text("step 1")
     kept = say.KeptFile("best.txt", "ab" * 32, str(tmp_path / "blob"))
-    finish = rest.run(committed={"flow": committed_by(whole, 1, tmp_path)}, files=[kept])
+    finish = rest.run(**committed_by(whole, 1, tmp_path), files=[kept])
 
     assert finish == say.Finish()
     assert (tmp_path / "rest" / "best.txt").read_text() == "step 2"
@@ -261,7 +262,7 @@ TAIL = CODE.replace(
 )
 
 
-def test_what_the_end_of_a_finished_workflow_writes_again_does_not_reach_the_one_that_goes_on(tmp_path: Path) -> None:
+def test_a_workflow_that_has_ended_is_not_run_again(tmp_path: Path) -> None:
     def two(folder: Path) -> Played:
         played = Played(folder, code=TAIL)
         config = {"workflows": [part(name, "Flow") for name in ("one", "two")], "components": []}
@@ -271,13 +272,14 @@ def test_what_the_end_of_a_finished_workflow_writes_again_does_not_reach_the_one
     whole = two(tmp_path / "whole")
     assert whole.run() == say.Finish()
     commits = [message for message, _ in whole.desk.said if isinstance(message, say.CommitStep)]
-    assert [len(message.files) for message in commits] == [0, 0, 1, 0]
+    assert [len(message.files) for message in commits] == [0, 0, 0, 0]
+    assert [len(message.files) for message in whole.desk.of(say.EndWorkflow)] == [1, 1]
 
     rest = two(tmp_path / "rest")
     (tmp_path / "blob").write_text("one ")
     kept = say.KeptFile("seen.txt", "ab" * 32, str(tmp_path / "blob"))
-    one, last = committed_by(whole, 1, tmp_path), say.CommittedState(0)
-    rest.run(committed={"one": one, "two": last}, files=[kept])
+    one = committed_by(whole, 1, tmp_path, "one")["committed"]
+    rest.run(committed=one | {"two": say.CommittedState(0)}, ended=["one"], files=[kept])
 
     assert (tmp_path / "rest" / "seen.txt").read_text() == (tmp_path / "whole" / "seen.txt").read_text() == "one two "
 

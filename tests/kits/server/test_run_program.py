@@ -180,7 +180,7 @@ async def test_what_makes_no_sense_ends_the_run_and_not_the_server(tmp_path: Pat
     made.program.begin()
     await launcher.next(job.Start)
 
-    await made.program._on_message(job.OpenStep("w", 0, "train", [("t", "site-1", 7)], [], None, "all"), memoryview(b""))
+    await made.program._on_message(job.OpenStep("w", 0, "train", [("t", "site-1", 7, 1)], [], None, "all"), memoryview(b""))
 
     assert (await launcher.next(job.Abort)).reason.startswith("IndexError")
     launcher.leave()

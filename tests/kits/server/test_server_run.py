@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from sundog.kernel.errors import Failure
-from sundog.kernel.messages import Payload, ScatterEnd
+from sundog.kernel.messages import Payload, ScatterEnd, StepMetrics
 from sundog.kits.handover import messages as job
 from sundog.kits.protocol.messages import AbortRun, AbortTask, Offer, RunEnded, Stored, TaskFor, Unknown, Verdicts
 from sundog.kits.protocol.records import (
@@ -18,10 +18,10 @@ from sundog.kits.protocol.records import (
     Status,
     StepClosed,
     StepOpened,
-    TasksDropped,
+    WorkflowEnded,
 )
 from sundog.kits.server import run_events as ev
-from sundog.kits.server.run_state import ClosedTasks, Phase
+from sundog.kits.server.run_state import ClosedTasks, Committed, Kept, Phase
 from sundog.kits.server.server_run import MAX_DEATHS
 
 from .story import BOOM, MODEL, RESULT, SITES, STATE, WORKFLOW, Story, open_task
@@ -243,8 +243,7 @@ def test_a_step_that_grew_when_it_was_asked_for_again_records_only_what_is_new(s
     assert [task.task_id for task in written.tasks] == ["evaluate 0 site-1"]
 
 
-def test_a_scatter_that_ended_before_another_began_ends_again_with_exactly_its_results(story: Story) -> None:
-    """What came between its end and the death is not handed to the process that repeats the step."""
+def test_how_a_scatter_ended_before_another_began_is_told_to_the_process_that_repeats_it_behind_all_results(story: Story) -> None:
     story.result("site-1")
     end = ScatterEnd(["train 0 site-1", "train 0 site-2"], ["train 0 site-1"], [])
     written = story.step(name="evaluate", ended=(end,))
@@ -255,23 +254,10 @@ def test_a_scatter_that_ended_before_another_began_ends_again_with_exactly_its_r
     story.die()
 
     assert story.step() == []
-    assert story.told == [job.ResultFor("train 0 site-1", "site-1", RESULT, number=1), job.StepOpened(WORKFLOW, 0, end)]
+    handed = [job.ResultFor(f"train 0 {site}", site, RESULT, number=number) for number, site in enumerate(SITES, 1)]
+    assert story.told == [*handed, job.StepOpened(WORKFLOW, 0, end)]
     assert story.step(name="evaluate", ended=(end,)) == []
     assert story.told == [job.StepOpened(WORKFLOW, 0)]
-
-
-def test_a_failure_that_ended_a_scatter_is_handed_on_again_and_a_later_one_is_not(story: Story) -> None:
-    story.result("site-1", failure=BOOM)
-    end = ScatterEnd(["train 0 site-1", "train 0 site-2"], [], [("site-1", "failed")], is_failed=True)
-    story.step(name="evaluate", ended=(end,))
-    story.result("site-2", failure=BOOM)
-    story.die()
-
-    story.step()
-
-    assert [message for message in story.told if isinstance(message, job.ResultFor)] == [
-        job.ResultFor("train 0 site-1", "site-1", None, BOOM, number=1)
-    ]
 
 
 @pytest.mark.parametrize("what", ["tensors", "meta"])
@@ -362,28 +348,58 @@ def test_a_site_that_is_back_gets_an_open_task_that_it_does_not_have(story: Stor
 def test_the_models_and_results_of_open_tasks_stay_in_use_until_their_last_verdict(story: Story) -> None:
     story.result("site-1")
     story.commit(used=("site-1",), still_open={"train 0 site-2": "sent"})
-    assert list(story.run.payloads_in_use()) == [MODEL]
+    assert list(story.run.payloads_in_use()) == [STATE, MODEL]
     story.result("site-2")
-    assert list(story.run.payloads_in_use()) == [MODEL, RESULT]
+    assert list(story.run.payloads_in_use()) == [STATE, MODEL, RESULT]
 
     story.commit(1, used=(), late=("train 0 site-2",))
 
-    assert list(story.run.payloads_in_use()) == []
+    assert list(story.run.payloads_in_use()) == [STATE]
 
 
 def test_open_tasks_of_a_workflow_that_has_ended_are_dropped_and_their_sites_stop(story: Story) -> None:
     story.commit(used=(), still_open={"train 0 site-1": "sent", "train 0 site-2": "late"})
     story.result("site-1")
 
-    (dropped,) = story.on(ev.DropAsked({"train 0 site-1": "dropped", "train 0 site-2": "missing", "nobody's": "dropped"}))
+    over = ev.WorkflowOver(WORKFLOW, {"train 0 site-1": "dropped", "train 0 site-2": "missing", "nobody's": "dropped"}, (), (), ())
+    (ended,) = story.on(over)
 
-    assert dropped == TasksDropped("", {"train 0 site-1": "dropped", "train 0 site-2": "missing"})
+    assert ended == WorkflowEnded("", WORKFLOW, {"train 0 site-1": "dropped", "train 0 site-2": "missing"}, [], [], [])
     assert story.sent == [
         ("site-1", Verdicts(4, "r", [("train 0 site-1", "late", "")])),
         ("site-2", AbortTask("r", "train 0 site-2", "the step is closed")),
     ]
     assert story.run.left_out == {"site-2"}
-    assert story.on(ev.DropAsked({"train 0 site-1": "dropped"})) == []
+    assert story.told == [job.WorkflowEnded(WORKFLOW)]
+    assert story.on(over) == []
+    assert story.told == [job.WorkflowEnded(WORKFLOW)]
+
+
+def test_the_end_of_a_workflow_closes_what_it_did_behind_its_last_commit(story: Story) -> None:
+    """An evaluation without a commit: what was used is used, nothing of it is opened again."""
+    for site in SITES:
+        story.result(site)
+    parts = Payload(1, "9" * 64, 5)
+
+    story.on(ev.WorkflowOver(WORKFLOW, {}, ("train 0 site-1",), (parts,), (b"x",)))
+
+    assert (story.run.tasks, story.run.open_steps, story.run.opened_at) == ({}, {}, {})
+    assert [story.run.closed_tasks.find(f"train 0 {site}") for site in SITES] == ["used", "dropped"]
+    assert verdicts(story, "site-1") == [("train 0 site-1", "used", "")]
+    assert verdicts(story, "site-2") == [("train 0 site-2", "late", "")]
+    assert (story.run.ended_workflows, story.run.parts, story.run.rounds) == ([WORKFLOW], Kept(parts, b"x"), [])
+
+
+def test_results_of_a_scatter_that_failed_are_neither_used_nor_late(story: Story) -> None:
+    story.result("site-1")
+
+    (closed,) = story.on(ev.CommitAsked(WORKFLOW, 0, (), (), False, (), {}, StepMetrics({}, {}), 9.0, unused=("train 0 site-1",)))
+
+    assert isinstance(closed, StepClosed)
+    assert closed.verdicts[0] == ("train 0 site-1", "dropped", "its scatter failed")
+    assert verdicts(story, "site-1") == [("train 0 site-1", "late", "its scatter failed")]
+    assert story.run.left_out == {"site-2"}
+    assert (story.run.rounds[0].late, story.run.rounds[0].missing) == ([], ["site-2"])
 
 
 def test_verdicts_of_tasks_that_are_over_take_eight_bytes_each() -> None:
@@ -487,10 +503,17 @@ def test_states_of_components_stay_those_of_the_last_commit_and_the_model_that_o
 
     story.commit(1, state=None, parts=1)
 
-    kept = story.run.committed[WORKFLOW]
-    assert kept.step == 1
-    assert kept.has_state
-    assert kept.payloads == (STATE, Payload(1, "10".rjust(64, "0"), 5))
+    assert story.run.committed[WORKFLOW] == Committed(1, Kept(STATE, b"x"))
+    assert story.run.parts == Kept(Payload(1, "10".rjust(64, "0"), 5), b"x")
+
+
+def test_components_that_have_no_state_any_more_get_none_back(story: Story) -> None:
+    story.commit(parts=1)
+    assert story.run.parts is not None
+
+    story.commit(1, parts=0)
+
+    assert story.run.parts is None
 
 
 # --- sites come and go ---

@@ -1,0 +1,97 @@
+"""Tasks under way in a run: those of one scatter, or the single one of a `send`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..kernel.errors import Failure
+from ..kernel.messages import ScatterEnd
+from ..kernel.roles import Responses
+from ..kernel.shareable import Shareable
+from ..kernel.tasks import Result, Task
+from .supervision import LeftOpen
+
+GONE = "gone: "
+"""Begins the reason of a site that may come back."""
+Arrival = tuple[str, str, Shareable | Failure, Mapping[str, Any], int]
+"""Task id, site, answer, shared values, and the place in the journal."""
+
+
+@dataclass
+class Call:
+    """Tasks that are under way: those of one scatter, or the one of a `send`."""
+
+    task: Task
+    step: int
+    ids: dict[str, str]
+    """Site → task id."""
+    check: Callable[[Result], None] | None = None
+    is_sent: bool = False
+    """Whether it is a single task of `send`, which may outlive its step."""
+    is_held: bool = False
+    """Whether results wait to be filtered until they are asked for."""
+    before: ScatterEnd | None = None
+    """How it ended before this process began."""
+    arrived: dict[str, Result] = field(default_factory=dict)
+    """Site → result that has not passed the filters yet."""
+    results: dict[str, Result] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    """Ids of the tasks whose results passed the filters, or were rejected by them, in that order."""
+    lost: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    nth: Mapping[str, int] = field(default_factory=dict)
+    """Site → how many tasks of this name it was sent in the step before, and this one."""
+    number: int = 0
+    """Of a single task: the place of its result in the journal."""
+    is_opening: bool = False
+    """Whether the supervisor has not said yet how it ended before."""
+    later: list[Arrival] = field(default_factory=list)
+    """What came while it was opened, or does not count as it ended without it."""
+
+    def responses(self) -> Responses:
+        return Responses(tuple(self.ids), tuple(sorted({*self.results, *self.arrived})), self.lost)
+
+    @property
+    def site(self) -> str:
+        """The site of a single task."""
+        return next(iter(self.ids))
+
+    @property
+    def has_outcome(self) -> bool:
+        """Whether a single task has a result or a failure; a site that is gone may come back."""
+        if self.before is not None and not self.before.results:
+            return True
+        return bool(self.arrived) or any(not why.startswith(GONE) for why in self.lost.values())
+
+    @property
+    def turn(self) -> tuple[int, int]:
+        """When the result of a single task is used: first as it was before this process began, then in the journal's order."""
+        return (0, self.before.place) if self.before is not None else (1, self.number)
+
+    def takes(self, task_id: str, site: str, *, is_failure: bool) -> bool:
+        """Whether an answer counts now: what the call ended without before this process began does not."""
+        if self.is_opening:
+            return False
+        before = self.before
+        return before is None or task_id in before.results or (is_failure and site in dict(before.lost))
+
+    def end_as_before(self) -> None:
+        """Of a single task that ended without a result before this process began: it does again."""
+        if self.before is not None and not self.before.results:
+            self.arrived.clear()
+            self.lost.update(self.before.lost)
+
+    def has_come(self, task_id: str) -> bool:
+        """Whether the result of a task is here, filtered or not."""
+        return task_id in self.order or any(result.task_id == task_id for result in self.arrived.values())
+
+
+def reopened(left: LeftOpen) -> tuple[str, Call]:
+    """The id and the call of a task that a closed step left open."""
+    task = Task(left.name, deadline_seconds=left.deadline_seconds)
+    call = Call(task, left.step, {left.site: left.task_id}, is_sent=left.how == "sent", is_held=True)
+    call.nth, call.before = {left.site: left.nth}, left.before
+    call.end_as_before()
+    return left.task_id, call
