@@ -152,7 +152,8 @@ class JobRun(Run):
             self._open(self._closed + 1)
         where = (self.context.workflow, self.context.step)
         self.context.events.before_commit(workflow=where[0], step=where[1])
-        sites = {result.site: result.metrics for result in self._used.values() if result.metrics}
+        by_step = sorted(self._used.values(), key=lambda result: result.step)  # a late result's metrics are older
+        sites = {result.site: result.metrics for result in by_step if result.metrics}
         own = mean_metrics(self._used.values()) if metrics is None else metrics
         numbers = StepMetrics({key: float(value) for key, value in own.items()}, sites)
         still_open = {task_id: "sent" if call.is_sent else "late" for task_id, call in self._calls.items()}

@@ -181,7 +181,8 @@ async def test_a_result_that_was_handed_over_before_its_process_died_is_kept(
     busy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer takes the file only when the death is known already; a new process begins with an empty out/."""
-    feed, seen, may_write = SiteRunProgram.feed, [], threading.Event()
+    feed, may_write = SiteRunProgram.feed, threading.Event()
+    seen: list[sev.Event] = []
     made = JobFolder(tmp_path / "job", [{"id": "one", **custom("Bare")}], [executor(custom("Trainer"), "*")], code=f"DIE = ''\n{CODE}")
     made.server["components"] = []
     async with AsyncExitStack() as stack:

@@ -89,7 +89,14 @@ def test_a_job_that_waits_for_resources_starts_when_a_site_gives_them_back_howev
     clinic_tcp: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = Site._run_ended
-    monkeypatch.setattr(Site, "_run_ended", lambda site, run: asyncio.get_running_loop().call_later(0.1, ended, site, run))
+
+    async def ended_late(site: Site, run: str) -> None:
+        is_late = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.1, is_late.set)
+        await is_late.wait()
+        await ended(site, run)
+
+    monkeypatch.setattr(Site, "_run_ended", ended_late)
     clinic_tcp.start_site("site-3", ListResourceManager({"gpu": [0]}))
     session = clinic_tcp.session()
     name = clinic_tcp.job("hello", resource_spec={"site-3": {"gpu": 1}}, mandatory_clients=["site-3"])

@@ -17,7 +17,7 @@ NO_METRICS = StepMetrics({}, {})
 
 
 def open_step(task_id: str = "t", *, workflow: str = "sag", name: str = "train", site: str = "site-1") -> job.OpenStep:
-    return job.OpenStep(workflow, 0, name, [(task_id, site, 0)], [PAYLOAD], None, "all")
+    return job.OpenStep(workflow, 0, name, [(task_id, site, 0, 0)], [PAYLOAD], None, "all")
 
 
 def commit(workflow: str = "sag", **more: Any) -> job.CommitStep:
@@ -32,8 +32,10 @@ def test_a_task_id_that_a_site_would_refuse_is_refused_by_the_server(task_id: st
         job.ResultFor(task_id, "site-1", None),
         job.Reject(task_id, "NaN"),
         job.Checkpoint(task_id, PAYLOAD),
-        job.DropTasks({task_id: "dropped"}),
+        job.EndWorkflow("sag", {task_id: "dropped"}, [], []),
+        job.EndWorkflow("sag", {}, [task_id], []),
         commit(used=[task_id]),
+        commit(unused=[task_id]),
         commit(still_open={task_id: "sent"}),
     ]
     for message in wrong:
@@ -66,7 +68,7 @@ def test_steps_of_ten_thousand_sites_fit() -> None:
     """Each with a model of its own, and with five numbers of each site's."""
     sites, ids = [f"hospital-{n:05d}" for n in range(10_000)], [f"{n:016x}" for n in range(10_000)]
     numbers = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", "seconds"), 0.5)
-    tasks = [(task_id, site, n) for n, (task_id, site) in enumerate(zip(ids, sites, strict=True))]
+    tasks = [(task_id, site, n, 0) for n, (task_id, site) in enumerate(zip(ids, sites, strict=True))]
     end = ScatterEnd(ids, ids, [(site, "no result in time") for site in sites[:1000]])
 
     for said in (

@@ -196,7 +196,7 @@ async def test_a_deadline_that_is_no_time_ends_the_run(tmp_path: Path, writer: W
     await launcher.next(job.Start)
     payload = Payload(1, "", 0)
 
-    step = job.OpenStep("w", 0, "train", [("t", "site-1", 0)], [payload], seconds, "all")
+    step = job.OpenStep("w", 0, "train", [("t", "site-1", 0, 0)], [payload], seconds, "all")
     await made.program._on_message(step, memoryview(b"m"))
 
     assert "deadline" in (await launcher.next(job.Abort)).reason
