@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import structlog
@@ -63,3 +64,16 @@ def other_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("there is no second file system: no /dev/shm, and no tmpfs can be mounted")
     yield place
     subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def operator_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make code of the documentation importable as `clinic_plugins`, for one test."""
+
+    def write(code: str) -> None:
+        (tmp_path / "clinic_plugins.py").write_text(code)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.setitem(sys.modules, "clinic_plugins", ModuleType("clinic_plugins"))  # so that the one imported here is removed
+        del sys.modules["clinic_plugins"]
+
+    return write

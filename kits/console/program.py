@@ -33,26 +33,25 @@ def run_script(session: Session, name: str, *, as_json: bool) -> int:
 def _at_terminal(session: Session) -> int:
     """Leaving is a success, whatever the commands came to."""
     from .completion import ConsoleCompleter, sources_of
-    from .prompt import Prompt
+    from .prompt import LineDiscarded, Prompt
 
     greet(session, click.echo)
     shell = Shell(session, is_interactive=True)
     with Prompt(session.kit.prompt, ConsoleCompleter(sources_of(session)), session.folder) as prompt:
         lookout = Lookout(session, prompt.say)
         while not shell.is_over:
-            is_typing = True
             try:
                 lookout.open()
                 line = prompt.read()
-                is_typing = False
                 lookout.hold()
                 shell.do(line, sys.stdout)
             except EOFError:
                 break
+            except LineDiscarded:
+                lookout.hold()
             except KeyboardInterrupt:
                 lookout.hold()
-                if not is_typing:  # else the line is thrown away, as the user sees
-                    click.echo("interrupted; what the server has begun goes on")
+                click.echo("interrupted; what the server has begun goes on")
     return SUCCESS
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,10 @@ HISTORY = "state/console_history"
 """Below the admin's folder."""
 
 
+class LineDiscarded(Exception):
+    """Ctrl-C came while a line was edited, and the line was thrown away."""
+
+
 class Prompt:
     """Reads lines from the terminal.
 
@@ -33,8 +38,9 @@ class Prompt:
         self._words = words
         output = _Screen.from_pty(sys.stdout, term=os.environ.get("TERM"), default_color_depth=ColorDepth.from_env())
         self._prompts: PromptSession[str] = PromptSession(
-            history=open_history(folder), completer=completer, complete_in_thread=True, complete_while_typing=False, output=output
-        )
+            history=open_history(folder), completer=completer, complete_in_thread=True, complete_while_typing=False, output=output,
+            interrupt_exception=LineDiscarded,
+        )  # fmt: skip
         self._above = StdoutProxy(raw=False, sleep_between_writes=0)
 
     def __enter__(self) -> Self:
@@ -48,9 +54,18 @@ class Prompt:
 
         Raises:
             EOFError: Ctrl-D on an empty line.
-            KeyboardInterrupt: Ctrl-C; the line is thrown away.
+            LineDiscarded: Ctrl-C while the line was edited.
+            KeyboardInterrupt: Ctrl-C when the line was accepted already.
         """
-        return self._prompts.prompt(self._words)
+        interrupts: list[int] = []
+        before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))  # the editor ends its event loop undisturbed
+        try:
+            line = self._prompts.prompt(self._words, pre_run=interrupts.clear)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if interrupts:
+            raise KeyboardInterrupt
+        return line
 
     def say(self, text: str) -> None:
         """Write a line above the one that is being typed, from any thread."""

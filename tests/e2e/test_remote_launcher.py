@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,10 +90,9 @@ async def test_an_abort_ends_one_that_does_not_look(federation: Federation, tmp_
     assert [posix.processes_of_run(f"{job_id}/{name}") for name in ("server", "site-1")] == [[], []]
 
 
-async def test_the_launcher_of_the_page_runs_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_launcher_of_the_page_runs_a_job(tmp_path: Path, operator_module: Callable[[str], None]) -> None:
     (block,) = [block for block in Page("docs/plugins.md").blocks("python") if "class NiceLauncher" in block]
-    (tmp_path / "clinic_plugins.py").write_text(block)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    operator_module(block)
 
     report = await example_run_by(kit_launcher(path="clinic_plugins.NiceLauncher", args={"by": 5}), tmp_path)
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,48 @@ def test_ctrl_c_throws_the_line_away(console: Open) -> None:
     assert "interrupted" not in terminal.wait_for_prompt()
 
     assert "Engine status" in terminal.give("check_status server")
+
+
+INTERRUPTED_WHILE_THE_EDITOR_ENDS = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from prompt_toolkit.completion import DummyCompleter
+from sundog.kits.console.prompt import LineDiscarded, Prompt
+
+class Runner(asyncio.Runner):
+    def close(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        super().close()
+
+asyncio.runners.Runner = Runner
+with Prompt("> ", DummyCompleter(), Path(sys.argv[1])) as prompt:
+    try:
+        prompt.read()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    asyncio.runners.Runner = asyncio.Runner
+    try:
+        prompt.read()
+    except LineDiscarded:
+        print("discarded", flush=True)
+    print(prompt.read())
+"""
+
+
+def test_ctrl_c_between_enter_and_the_command_is_an_interrupt(tmp_path: Path) -> None:
+    """The line editor still ends its event loop; only a line that is being edited disappears without a word."""
+    with Terminal(sys.executable, "-W", "error", "-c", INTERRUPTED_WHILE_THE_EDITOR_ENDS, tmp_path) as terminal:
+        terminal.wait_for_prompt()
+        terminal.send(f"list_jobs{ENTER}")
+        terminal.wait_for("interrupted")
+        terminal.wait_for_prompt()
+        terminal.send(f"list{CTRL_C}")
+        terminal.wait_for("discarded")
+        terminal.wait_for_prompt()
+        terminal.send(f"bye{ENTER}")
+        status, words = terminal.wait_for_end()
+
+    assert (status, "bye" in words, "never awaited" in words) == (0, True, False)
 
 
 def test_a_misspelt_command_names_the_one_that_is_meant(console: Open) -> None:

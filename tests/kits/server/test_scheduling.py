@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -198,12 +198,13 @@ async def test_a_job_whose_files_were_changed_in_the_store_is_not_started(clinic
 DOCUMENTED = Path(__file__).resolve().parents[3] / "docs/plugins.md"
 
 
-async def test_the_fair_share_of_the_documentation_takes_turns_among_submitters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_fair_share_of_the_documentation_takes_turns_among_submitters(
+    tmp_path: Path, operator_module: Callable[[str], None]
+) -> None:
     """An operator's scheduler, named by its path in the kit's components."""
     code = DOCUMENTED.read_text().split("### Write a scheduler")[1].split("```python\n")[1].split("```")[0]
     assert len(code.strip().splitlines()) <= 20
-    (tmp_path / "clinic_plugins.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
+    operator_module(code)
     parts = KitParts([{"id": "scheduler", "path": "clinic_plugins.FairShare"}], "fed_server.json")
     async with AsyncExitStack() as stack:
         clinic = await open_clinic(stack, tmp_path, parts.take(Scheduler, "FifoScheduler"))
