@@ -8,6 +8,9 @@ from typing import Any
 
 from .shareable import Shareable
 
+MAX_NAME_CHARACTERS = 256
+"""Of a task, a workflow or a site."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -17,6 +20,7 @@ class Task:
 
     Raises:
         TypeError: the model is something else than a Shareable.
+        ValueError: the name is empty or longer than 256 characters.
     """
 
     name: str
@@ -30,6 +34,8 @@ class Task:
     site: str = ""
 
     def __post_init__(self) -> None:
+        if not 0 < len(self.name) <= MAX_NAME_CHARACTERS:
+            raise ValueError(f"wanted a task name of 1 to {MAX_NAME_CHARACTERS} characters, got {len(self.name)}: {self.name:.40}")
         if not isinstance(self.model, Shareable | None):
             raise TypeError(f"Task {self.name!r}: wanted a Shareable as its model, or None, got a {type(self.model).__name__}")
 

@@ -10,7 +10,8 @@ from ..kernel.tasks import Result
 def mean_metrics(results: Iterable[Result]) -> dict[str, float]:
     """Name → weighted mean over the results that report it, in name order.
 
-    A result weighs as many as its `num_examples`; if one of them does not say, all weigh the same.
+    A result weighs as many as its `num_examples`; if one of them does not say, all weigh the same. Of a site whose late result is
+    used beside its new one, both count, as they do in the model.
     """
     reports = [(result.shareable.num_examples, result.metrics) for result in results]
     names = sorted({name for _, metrics in reports for name in metrics})

@@ -21,7 +21,7 @@ from ..kernel.messages import ScatterEnd, StepMetrics
 from ..kernel.roles import Policy, Run, Wait
 from ..kernel.shareable import Shareable
 from ..kernel.tasks import Result, Task
-from ..kernel.wording import did_you_mean
+from ..kernel.wording import did_you_mean, with_article
 from .calls import GONE, Call, reopened
 from .filtering import Filters
 from .metrics import mean_metrics
@@ -84,6 +84,8 @@ class JobRun(Run):
         self._used: dict[str, Result] = {}
         self._unused: list[str] = []
         """Tasks whose results came to a scatter that failed."""
+        self._used_before: list[str] = []
+        """Tasks whose results were used in steps that ended without a commit, since the last one."""
         self._ends = 0
         """How many scatters and single tasks have ended in the step."""
         self._ended: list[ScatterEnd] = []
@@ -104,7 +106,7 @@ class JobRun(Run):
         """
         self.context.workflow, self.context.step = workflow, -1
         self._closed, self._state, self._is_over = closed, state, is_over
-        self._forget_step()
+        self._forget_commit()
         self._calls = self._left_open.pop(workflow, {})
         for site, failure in self._gone.items():
             self.on_site_gone(site, failure)
@@ -112,9 +114,13 @@ class JobRun(Run):
 
     def leave(self) -> None:
         """Record that the workflow has ended: it is not run again, and no result of its open tasks is wanted any more."""
-        verdicts = {task_id: "dropped" if call.is_sent else "missing" for task_id, call in self._calls.items()}
-        self._supervisor.end_workflow(WorkflowEnd(self.context.workflow, self.parts(), tuple(self._used), verdicts))
-        self._forget_step()
+        end = WorkflowEnd(
+            self.context.workflow, self.parts(), self._all_used(), self._still_open(), self._step_metrics(), tuple(self.context.notes),
+            tuple(self._unused),
+        )  # fmt: skip
+        self._supervisor.end_workflow(end)
+        self.context.notes.clear()
+        self._forget_commit()
         self._calls = {}
 
     @property
@@ -152,25 +158,33 @@ class JobRun(Run):
             self._open(self._closed + 1)
         where = (self.context.workflow, self.context.step)
         self.context.events.before_commit(workflow=where[0], step=where[1])
-        by_step = sorted(self._used.values(), key=lambda result: result.step)  # a late result's metrics are older
-        sites = {result.site: result.metrics for result in by_step if result.metrics}
-        own = mean_metrics(self._used.values()) if metrics is None else metrics
-        numbers = StepMetrics({key: float(value) for key, value in own.items()}, sites)
-        still_open = {task_id: "sent" if call.is_sent else "late" for task_id, call in self._calls.items()}
         result = StepResult(
-            *where, state, self.parts(), tuple(self._used), still_open, numbers, tuple(self.context.notes), tuple(self._unused), last
-        )
+            *where, state, self.parts(), self._all_used(), self._still_open(), self._step_metrics(metrics), tuple(self.context.notes),
+            tuple(self._unused), last,
+        )  # fmt: skip
         kept = self._supervisor.commit(result)
         self.context.notes.clear()
         self._state = kept if kept is not None else self._state
         self._closed, self._is_over = self.context.step, last
         self.context.events.after_commit(workflow=where[0], step=where[1], state=self._state)
         self.context.events.step_ended(workflow=where[0], step=where[1])
-        self._forget_step()
+        self._forget_commit()
         self._seed(self._closed, "closed")
 
     def abort(self, reason: str) -> None:
         raise RunAborted(reason)
+
+    def _all_used(self) -> tuple[str, ...]:
+        return (*self._used_before, *self._used)
+
+    def _still_open(self) -> dict[str, str]:
+        return {task_id: "sent" if call.is_sent else "late" for task_id, call in self._calls.items()}
+
+    def _step_metrics(self, own: Mapping[str, float] | None = None) -> StepMetrics:
+        by_step = sorted(self._used.values(), key=lambda result: result.step)  # a late result's metrics are older
+        sites = {result.site: result.metrics for result in by_step if result.metrics}
+        numbers = mean_metrics(self._used.values()) if own is None else own
+        return StepMetrics({key: float(value) for key, value in numbers.items()}, sites)
 
     # --- tasks --------------------------------------------------------------------------------------------------
 
@@ -339,6 +353,8 @@ class JobRun(Run):
     def _issue(
         self, task: Task, sites: tuple[str, ...], policy: str, check: Callable[[Result], None] | None, *, is_sent: bool = False
     ) -> Call:
+        if not isinstance(task, Task):
+            raise TypeError(f'wanted a Task, got {with_article(type(task).__name__)}: {task!r:.80}; for example Task("train", model)')
         for site in set(sites) - set(self.sites):
             raise SiteNotInRun(f"wanted sites of the run, got {site!r}{did_you_mean(site, self.sites)}", where=f"task {task.name!r}")
         if self.context.step <= self._closed:
@@ -459,6 +475,7 @@ class JobRun(Run):
             self.on_result(*one)
 
     def _open(self, step: int) -> None:
+        self._used_before += self._used
         self._forget_step()
         self.context.step = step
         self._seed(step)
@@ -469,9 +486,13 @@ class JobRun(Run):
         self.context.seed_rng(seed)
         self._supervisor.seed(seed)
 
+    def _forget_commit(self) -> None:
+        self._forget_step()
+        self._used_before.clear()
+        self._unused.clear()
+
     def _forget_step(self) -> None:
         self._numbers.clear()
         self._used.clear()
-        self._unused.clear()
         self._ended.clear()
         self._ends = 0

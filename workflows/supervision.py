@@ -57,7 +57,7 @@ class StepResult:
     parts: Shareable | None
     """The components' states as one COLLECTION."""
     used: tuple[str, ...]
-    """Ids of the tasks whose results it used, of this step or left open by earlier ones."""
+    """Ids of the tasks whose results it used: of this step, of steps before it without a commit, or left open by closed ones."""
     still_open: Mapping[str, str]
     """Task id → "sent" or "late", of those whose results a later step may use; all others of the step are over."""
     metrics: StepMetrics
@@ -77,8 +77,11 @@ class WorkflowEnd:
     """The components' states as one COLLECTION."""
     used: tuple[str, ...]
     """Ids of the tasks whose results it used behind its last commit."""
-    verdicts: Mapping[str, str]
-    """Task id → "missing" or "dropped", of the tasks that are still open."""
+    still_open: Mapping[str, str]
+    """Task id → "sent" or "late", of those that nobody waits for any more."""
+    metrics: StepMetrics
+    notes: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
 
 class Supervisor(Protocol):

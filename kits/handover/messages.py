@@ -8,6 +8,7 @@ import msgspec
 
 from ...kernel.errors import Failure
 from ...kernel.messages import Codec, Message, Payload, ScatterEnd, StepMetrics
+from ...kernel.tasks import MAX_NAME_CHARACTERS
 from ...workflows.supervision import LeftOpen
 from ..protocol.messages import Grew, TaskFor
 from ..protocol.requests import OwnId
@@ -18,7 +19,7 @@ MAX_SAID_BYTES = 3 * 1024 * 1024
 10,000 tasks with a payload each need 2.2 MB.
 """
 
-Name = Annotated[str, msgspec.Meta(max_length=256)]
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARACTERS)]
 """The name of a task, of a workflow or of a site."""
 
 
@@ -157,12 +158,16 @@ class EndWorkflow(Message, tag=77):
     """A workflow has ended. Body: the components' states, if any, then the small files."""
 
     workflow: Name
-    verdicts: dict[OwnId, str]
-    """Task id → "missing" (a step ended without it) or "dropped", of tasks that it left open."""
+    payloads: list[Payload]
     used: list[OwnId]
     """Tasks whose results it used behind its last commit."""
-    payloads: list[Payload]
+    still_open: dict[OwnId, str]
+    """Task id → "sent" or "late", of those that nobody waits for any more."""
+    metrics: StepMetrics
+    notes: list[str] = []
     files: list[tuple[str, Payload | None]] = []
+    unused: list[OwnId] = []
+    """As in CommitStep."""
 
 
 class WorkflowEnded(Message, tag=86):

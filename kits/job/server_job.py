@@ -202,7 +202,10 @@ class ServerJob:
             payload, parts = self._sender.payload(end.parts, {})
             payloads.append(payload)
         files, contents = self._files.changes(self.context.kept)
-        self._ask(say.EndWorkflow(end.workflow, dict(end.verdicts), list(end.used), payloads, files), parts + contents)
+        message = say.EndWorkflow(
+            end.workflow, payloads, list(end.used), dict(end.still_open), end.metrics, list(end.notes), files, list(end.unused)
+        )
+        self._ask(message, parts + contents)
 
     def reject(self, task_id: str, reason: str) -> None:
         """See workflows.supervision.Supervisor."""

@@ -133,7 +133,8 @@ class StepClosed(Record, tag=7):
     metas: list[bytes]
     has_state: bool
     verdicts: list[tuple[str, str, str]]
-    """(task id, used | late | rejected | missing | open | dropped, reason): all tasks of the step, and earlier ones that are over now."""
+    """(task id, used | late | rejected | missing | open | dropped, reason): all tasks of the step and of steps before it that were not
+    closed, and those left open that are over now."""
     metrics: StepMetrics
     time_seconds: float
     notes: list[str] = []
@@ -149,13 +150,16 @@ class WorkflowEnded(Record, tag=10):
 
     previous: str
     workflow: str
-    verdicts: dict[str, str]
-    """Task id → used | missing | dropped, of all its tasks that were not over."""
     payloads: list[Payload]
     """The components' states, if any has one."""
     metas: list[bytes]
-    files: list[tuple[str, Payload | None]]
-    """As in StepClosed."""
+    verdicts: list[tuple[str, str, str]]
+    """As in StepClosed, of all its tasks that were not over."""
+    metrics: StepMetrics
+    """Of the step that it left without a commit."""
+    time_seconds: float
+    notes: list[str] = []
+    files: list[tuple[str, Payload | None]] = []
 
 
 class RunFinished(Record, tag=8):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 import msgspec
@@ -13,6 +11,7 @@ from ..commands.jobs import failure_of
 from ..protocol.answers import JobReport, Problem
 from ..workspace.disk import Disk
 from ..workspace.job_state import Job
+from ..workspace.posix import read_plain
 from .run_state import RunState
 
 MAX_REPORT_BYTES = 64 * 1024 * 1024
@@ -60,18 +59,8 @@ def read_report(path: Path) -> JobReport | None:
         ReportUnreadable: it is no plain file, too large, or no report.
     """
     try:
-        return msgspec.json.decode(_read_plain(path), type=JobReport)
+        return msgspec.json.decode(read_plain(path, MAX_REPORT_BYTES), type=JobReport)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError, msgspec.DecodeError) as exc:  # ValueError: text that is not UTF-8
         raise ReportUnreadable(str(exc), where="report.json") from exc
-
-
-def _read_plain(path: Path) -> bytes:
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("wanted a plain file, got a special one")
-        if found.st_size > MAX_REPORT_BYTES:
-            raise ValueError(f"wanted at most {MAX_REPORT_BYTES} bytes, got {found.st_size}")
-        return file.read(MAX_REPORT_BYTES)

@@ -23,6 +23,7 @@ from ..workspace.blobs import BlobStore
 from ..workspace.disk import Disk
 from ..workspace.folders import RunFolder
 from ..workspace.journal import Work
+from ..workspace.posix import read_plain
 from .run_state import RunState
 
 
@@ -66,12 +67,27 @@ class RunBlobs:
         return path
 
     def inline(self, payload: Payload) -> bytes | None:
-        """The bytes of a small blob; None for one that travels by itself."""
+        """The bytes of a small blob; None for one that travels by itself.
+
+        Raises:
+            WrongHash: the job's code has replaced the file of a result.
+            OSError: it cannot be read.
+        """
         if not payload.is_inline:
             return None
         if payload.sha256 not in self._small:
-            self._small[payload.sha256] = self.path(payload).read_bytes()
+            self._small[payload.sha256] = self._read_again(payload)
         return self._small[payload.sha256]
+
+    def _read_again(self, payload: Payload) -> bytes:
+        """Read a small blob that was written before this process began: results lie where the job's code could write."""
+        try:
+            data = read_plain(self.path(payload), payload.size_bytes)
+        except ValueError as exc:
+            raise WrongHash(f"{payload.sha256}: {exc}") from exc
+        if hashlib.sha256(data).hexdigest() != payload.sha256:
+            raise WrongHash(f"the kept file of {payload.sha256} has other bytes now")
+        return data
 
     def named(self, payload: Payload) -> Payload:
         """A result's payload as the job process reads it: a large blob by its name in in/."""

@@ -67,11 +67,15 @@ class WorkflowOver:
     """A workflow has ended; the components' states are in the blob store."""
 
     workflow: str
-    verdicts: Mapping[str, str]
-    used: tuple[str, ...]
     payloads: tuple[Payload, ...]
     metas: tuple[bytes, ...]
+    used: tuple[str, ...]
+    still_open: Mapping[str, str]
+    metrics: StepMetrics
+    at: float
+    notes: tuple[str, ...] = ()
     files: tuple[tuple[str, Payload | None], ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

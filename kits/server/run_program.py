@@ -109,8 +109,12 @@ class ServerRunProgram:
 
     def site_up(self, site: str, working: list[str], kept: list[str]) -> None:
         """A site has said what it holds of this run."""
-        self._alarms.cancel(f"stall {site}")
+        self.not_silent(site)
         self.feed(ev.SiteUp(site, tuple(working), tuple(kept)))
+
+    def not_silent(self, site: str) -> None:
+        """A site has given a sign of life, though it may not have begun with the run."""
+        self._alarms.cancel(f"stall {site}")
 
     def site_down(self, site: str) -> None:
         """A site's link is down."""
@@ -152,14 +156,16 @@ class ServerRunProgram:
                 asked = ev.CommitAsked(
                     message.workflow, message.step, tuple(message.payloads), metas, message.has_state, tuple(message.used),
                     message.still_open, message.metrics, self._now(),
-                    tuple(cut(note, MAX_NOTE_CHARACTERS) for note in message.notes[:MAX_NOTES]), tuple(message.files),
-                    tuple(message.unused), message.is_last,
+                    _cut_notes(message.notes), tuple(message.files), tuple(message.unused), message.is_last,
                 )  # fmt: skip
                 self.feed(asked, first)
             case job.EndWorkflow():
                 metas, first = await self._take_saved(message, body)
-                payloads, files = tuple(message.payloads), tuple(message.files)
-                self.feed(ev.WorkflowOver(message.workflow, message.verdicts, tuple(message.used), payloads, metas, files), first)
+                over = ev.WorkflowOver(
+                    message.workflow, tuple(message.payloads), metas, tuple(message.used), message.still_open, message.metrics, self._now(),
+                    _cut_notes(message.notes), tuple(message.files), tuple(message.unused),
+                )  # fmt: skip
+                self.feed(over, first)
             case job.Reject():
                 self.feed(ev.RejectAsked(message.task_id, cut(message.reason, MAX_WHAT_CHARACTERS)))
             case job.Finish():
@@ -335,3 +341,7 @@ class ServerRunProgram:
                 log.exception("run_not_tidied_up", run=self.run.run, reason=str(exc))
         self.ended.set()
         await self._tasks.close()
+
+
+def _cut_notes(notes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(cut(note, MAX_NOTE_CHARACTERS) for note in notes[:MAX_NOTES])

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...kernel.errors import Failure
-from ...kernel.messages import Payload, ScatterEnd
+from ...kernel.messages import Payload, ScatterEnd, StepMetrics
 from ..protocol.answers import RoundReport
 from ..protocol.records import (
     AnyRecord,
@@ -147,7 +147,7 @@ class RunState:
     """The components' states, as the newest record that saved them has them."""
     ended_workflows: list[str] = field(default_factory=list)
     rounds: list[RoundReport] = field(default_factory=list)
-    """The closed steps, as the job report has them."""
+    """The steps that are over, as the job report has them."""
     final_state: Payload | None = None
     """The state that was committed last: the model of the run."""
     notes: set[str] = field(default_factory=set)
@@ -189,6 +189,10 @@ class RunState:
             case _:
                 pass
 
+    def steps_open(self, workflow: str, last: int | None = None) -> list[tuple[str, int]]:
+        """The steps of a workflow that have tasks and are not closed, up to the `last`, in order."""
+        return sorted(step for step in self.open_steps if step[0] == workflow and (last is None or step[1] <= last))
+
     def left_open(self, workflow: str) -> list[TaskState]:
         """The tasks that closed steps of a workflow left open, in the order in which they were sent."""
         return [task for task in self.tasks.values() if task.left_open and task.workflow == workflow]
@@ -212,18 +216,11 @@ class RunState:
         self.tasks.update((task.open.task_id, task) for task in fresh)
 
     def _apply_closed(self, record: StepClosed) -> None:
-        step = (record.workflow, record.step)
-        judged = [(self.tasks[task_id], verdict, reason) for task_id, verdict, reason in record.verdicts]
-        opened = self.opened_at.pop(step, record.time_seconds)
-        self.rounds.append(round_report(record, judged, opened))
-        self.notes.update(record.notes)
-        self._apply_files(record.files)
-        for task in self.open_steps.pop(step, ()):
-            self.ended_scatters.pop(task.open.task_id, None)
-        for task, verdict, reason in judged:
+        closed = (record.workflow, record.step)
+        self._close_steps(record, [*(step for step in self.steps_open(*closed) if step != closed), closed])
+        for task_id, verdict, reason in record.verdicts:
             if verdict == OPEN:
-                task.left_open = reason
-        self._close({task_id: verdict for task_id, verdict, _ in record.verdicts if verdict != OPEN})
+                self.tasks[task_id].left_open = reason
         self._apply_state(record)
 
     def _apply_state(self, record: StepClosed) -> None:
@@ -239,11 +236,21 @@ class RunState:
     def _apply_workflow_ended(self, record: WorkflowEnded) -> None:
         self.ended_workflows.append(record.workflow)
         self.parts = Kept(record.payloads[0], record.metas[0]) if record.payloads else None
+        self._close_steps(record, self.steps_open(record.workflow))
+
+    def _close_steps(self, record: StepClosed | WorkflowEnded, steps: list[tuple[str, int]]) -> None:
+        """Report and forget steps: the last one of them, and those before it that ended without a commit."""
+        judged = [(self.tasks[task_id], verdict, reason) for task_id, verdict, reason in record.verdicts]
+        begun = [self.opened_at.pop(step, record.time_seconds) for step in steps]
+        for step, start, end in zip(steps, begun, [*begun[1:], record.time_seconds], strict=False):
+            is_last = step == steps[-1]
+            own = [one for one in judged if one[0].step == step[1] or (is_last and _is_of_a_closed_step(*one))]
+            self.rounds.append(round_report(step, end - start, own, record if is_last else None))
+            for task in self.open_steps.pop(step, ()):
+                self.ended_scatters.pop(task.open.task_id, None)
+        self.notes.update(record.notes)
         self._apply_files(record.files)
-        for step in [step for step in self.open_steps if step[0] == record.workflow]:
-            del self.open_steps[step]
-            self.opened_at.pop(step, None)
-        self._close(record.verdicts)
+        self._close({task_id: verdict for task_id, verdict, _ in record.verdicts if verdict != OPEN})
 
     def _apply_files(self, files: Iterable[tuple[str, Payload | None]]) -> None:
         for path, payload in files:
@@ -261,16 +268,27 @@ class RunState:
         self.closed_tasks.add(verdicts)
 
 
-def round_report(record: StepClosed, judged: Iterable[tuple[TaskState, str, str]], opened: float) -> RoundReport:
-    """One closed step. A site that was asked several times in it counts as used if any of its results was."""
+def _is_of_a_closed_step(task: TaskState, verdict: str, _: str) -> bool:
+    """Whether the result of a task that a closed step left open came to this one."""
+    return bool(task.left_open) and verdict in ("used", "rejected")
+
+
+def round_report(
+    step: tuple[str, int], seconds: float, judged: Iterable[tuple[TaskState, str, str]], record: StepClosed | WorkflowEnded | None
+) -> RoundReport:
+    """One closed step. A site that was asked several times in it counts as used if any of its results was.
+
+    Args:
+        record: of the commit or the end of the workflow that closed it; None for a step before that one.
+    """
     by_verdict: dict[str, set[str]] = {"used": set(), "late": set(), "missing": set(), "rejected": set(), OPEN: set()}
     reasons = {}
     for task, verdict, reason in judged:
         by_verdict.setdefault(verdict, set()).add(task.open.site)  # dropped: the report has no place for it
         if verdict == "rejected":
             reasons[task.open.site] = reason
+    metrics, notes = (record.metrics, record.notes) if record is not None else (StepMetrics({}, {}), [])
     return RoundReport(
-        record.workflow, record.step, round(record.time_seconds - opened, 6), sorted(set().union(*by_verdict.values())),
-        sorted(by_verdict["used"]), sorted(by_verdict["late"]), sorted(by_verdict["missing"]), reasons,
-        record.metrics.sites, record.metrics.own, sorted(by_verdict[OPEN]), record.notes,
+        *step, round(seconds, 6), sorted(set().union(*by_verdict.values())), sorted(by_verdict["used"]), sorted(by_verdict["late"]),
+        sorted(by_verdict["missing"]), reasons, metrics.sites, metrics.own, sorted(by_verdict[OPEN]), notes,
     )  # fmt: skip

@@ -6,10 +6,11 @@ it has then already applied them to its state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 from ...kernel.errors import Failure, JobError
+from ...kernel.wording import cut
 from ..handover import messages as job
 from ..protocol.messages import AbortRun, AbortTask, RunEnded, Stored, TaskFor, Unknown, Verdicts
 from ..protocol.records import (
@@ -31,8 +32,14 @@ from .run_state import OPEN, Committed, Phase, RunState, TaskState
 
 MAX_DEATHS = 3
 """A job process that dies this often without a new record in between is not started again."""
+MAX_VERDICTS = 2000
+"""Verdicts in one message to a site."""
+MAX_VERDICT_CHARACTERS = 500
+"""Of a verdict's reason in it; the record, and the report, have it whole."""
 STEP_CLOSED = "the step is closed"
 NOT_WANTED = "no result of it is wanted any more"
+NEVER_USED = (("dropped", "its workflow has ended"), ("missing", "no result before the end of its workflow"))
+"""Verdicts of tasks that are open when their workflow ends: that were sent singly, or that a scatter ended without."""
 
 
 class JobProcessDied(JobError):
@@ -147,13 +154,14 @@ class ServerRun(RunState):
         if self.committed.get(event.workflow, Committed(-1)).step >= event.step:
             return [], [told]
         tasks = [
-            *self.open_steps.get((event.workflow, event.step), ()),
+            *(task for step in self.steps_open(event.workflow, event.step) for task in self.open_steps[step]),
             *(task for task in self.left_open(event.workflow) if task.open.task_id not in event.still_open),
         ]
-        verdicts = [(t.open.task_id, *self._verdict(t, event)) for t in tasks]
+        open_ones = {task_id: (OPEN, how) for task_id, how in event.still_open.items()}
+        verdicts = [self._verdict(task, event, open_ones) for task in tasks]
         closed = StepClosed(
             "", event.workflow, event.step, list(event.payloads), list(event.metas), event.has_state, verdicts, event.metrics, event.at,
-            [note for note in event.notes if note not in self.notes], list(event.files), event.is_last,
+            self._news_of(event.notes), list(event.files), event.is_last,
         )  # fmt: skip
         return [closed], [told, *self._tell_verdicts(zip(tasks, verdicts, strict=True)), Release()]
 
@@ -166,14 +174,17 @@ class ServerRun(RunState):
         actions: list[Action] = []
         for site in sorted(of_site.keys() & self.connected):
             answered = [_said(verdict) for task, verdict in of_site[site] if task.received is not None or verdict[1] != "missing"]
-            actions += [Send(site, Verdicts(self.term, self.run, answered))] if answered else []
+            actions += [Send(site, Verdicts(self.term, self.run, some)) for some in _in_messages(answered)]
             stopped = [task for task, verdict in of_site[site] if task.received is None and verdict[1] in ("missing", "dropped")]
             actions += [Send(site, AbortTask(self.run, task.open.task_id, STEP_CLOSED)) for task in stopped]
         return actions
 
-    def _verdict(self, task: TaskState, event: ev.CommitAsked) -> tuple[str, str]:
-        if task.open.task_id in event.still_open:
-            return OPEN, event.still_open[task.open.task_id]
+    def _verdict(
+        self, task: TaskState, event: ev.CommitAsked | ev.WorkflowOver, open_ones: Mapping[str, tuple[str, str]]
+    ) -> tuple[str, str, str]:
+        return task.open.task_id, *(open_ones.get(task.open.task_id) or self._verdict_of_ended(task, event))
+
+    def _verdict_of_ended(self, task: TaskState, event: ev.CommitAsked | ev.WorkflowOver) -> tuple[str, str]:
         if task.rejected:
             return "rejected", task.rejected
         if task.open.task_id in event.used:
@@ -188,12 +199,17 @@ class ServerRun(RunState):
         told = Tell(job.WorkflowEnded(event.workflow))
         if event.workflow in self.ended_workflows:
             return [], [told]
-        verdicts = dict(event.verdicts) | dict.fromkeys(event.used, "used")
-        mine = [task for task in self.tasks.values() if task.workflow == event.workflow]
-        judged = {task.open.task_id: verdicts.get(task.open.task_id, "dropped") for task in mine}
-        over = WorkflowEnded("", event.workflow, judged, list(event.payloads), list(event.metas), list(event.files))
-        said = self._tell_verdicts((task, (task.open.task_id, judged[task.open.task_id], "")) for task in mine)
-        return [over], [told, *said, Release()]
+        tasks = [task for task in self.tasks.values() if task.workflow == event.workflow]
+        open_ones = {task_id: NEVER_USED[how == "late"] for task_id, how in event.still_open.items()}
+        verdicts = [self._verdict(task, event, open_ones) for task in tasks]
+        over = WorkflowEnded(
+            "", event.workflow, list(event.payloads), list(event.metas), verdicts, event.metrics, event.at, self._news_of(event.notes),
+            list(event.files),
+        )  # fmt: skip
+        return [over], [told, *self._tell_verdicts(zip(tasks, verdicts, strict=True)), Release()]
+
+    def _news_of(self, notes: Iterable[str]) -> list[str]:
+        return [note for note in notes if note not in self.notes]
 
     def _reject_asked(self, event: ev.RejectAsked) -> ev.Decision:
         task = self.tasks.get(event.task_id)
@@ -360,4 +376,10 @@ def _is_same(asked: OpenTask, recorded: OpenTask) -> bool:
 def _said(verdict: tuple[str, str, str]) -> tuple[str, str, str]:
     """A verdict as sites hear it: used, late or rejected."""
     task_id, word, reason = verdict
-    return (task_id, word, reason) if word in ("used", "rejected") else (task_id, "late", reason)
+    return task_id, word if word in ("used", "rejected") else "late", cut(reason, MAX_VERDICT_CHARACTERS)
+
+
+def _in_messages(verdicts: list[tuple[str, str, str]]) -> Iterator[list[tuple[str, str, str]]]:
+    """Verdicts in pieces that a message has room for."""
+    for start in range(0, len(verdicts), MAX_VERDICTS):
+        yield verdicts[start : start + MAX_VERDICTS]

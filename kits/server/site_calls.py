@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ...kernel.errors import Failure, JobError
+from ...kernel.errors import MAX_WHAT_CHARACTERS, Failure, JobError
 from ...kernel.messages import Message
+from ...kernel.wording import cut
 from ...transports.link.link import Link
 from ..protocol.messages import Cancel, Check, Checked, Deploy, Deployed, Started, StartRun
 from ..supervisor.travel import offer_folder, withdraw_folder
@@ -118,7 +119,7 @@ class SiteCalls:
             if answer.cancelled():
                 self._late.add((site, run))
         if not checked.token:
-            raise SiteRefuses(checked.reason, where=site)
+            raise SiteRefuses(cut(checked.reason, MAX_WHAT_CHARACTERS), where=site)
         return checked.token
 
     async def deploy(self, dispatched: Dispatched, site: str) -> None:

@@ -105,6 +105,7 @@ class SiteEvents(Handler):
             run = program.run.run
             one = said.pop(run, None)
             if one is None and self._server.dispatcher.is_starting(run, site):
+                program.not_silent(site)
                 continue  # StartRun was lost with the link, or is on its way: the dispatcher sees to it
             if one is None and program.run.outcome is None and site not in program.run.excluded:
                 program.site_cannot(site, Failure.of(RunNotHere("the run is not at work here")))

@@ -96,7 +96,9 @@ class ServerEvents(DialerHandler):
             case TaskFor():
                 program.on_task(message, body)
             case Verdicts():
-                for task_id, _verdict, _reason in message.verdicts:
+                for task_id, verdict, reason in message.verdicts:
+                    if verdict == "rejected":
+                        log.warning("result_rejected", run=message.run, task=task_id, reason=reason)
                     program.feed(ev.VerdictHeard(task_id, program.is_current(message.term)))
             case Unknown():
                 program.feed(ev.VerdictHeard(message.task_id, is_current=True, is_unknown=True))

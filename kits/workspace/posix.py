@@ -214,6 +214,22 @@ def open_in(folder: int, name: str, flags: int = 0) -> int:
     return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, dir_fd=folder)
 
 
+def read_plain(path: Path, most_bytes: int) -> bytes:
+    """The content of a plain file, which other code may have replaced; it cannot block.
+
+    Raises:
+        OSError: it is not there, or a link.
+        ValueError: it is a special file, or longer than `most_bytes`.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("wanted a plain file, got a special one")
+        if found.st_size > most_bytes:
+            raise ValueError(f"wanted at most {most_bytes} bytes, got {found.st_size}")
+        return file.read(most_bytes)
+
+
 def open_to_append(folder: int, name: str) -> int:
     """A descriptor, for appending, of a plain file in an open folder, made when it is missing.
 

@@ -118,7 +118,7 @@ class Federation:
         return result.state
 
     def end_workflow(self, end: WorkflowEnd) -> None:
-        self.dropped.update(end.verdicts)
+        self.dropped.update(end.still_open)
 
     def reject(self, task_id: str, reason: str) -> None:
         self.rejected.append(reason)

@@ -17,7 +17,7 @@ import torch
 from sundog.components.seeding import generators_lent, seed_generators
 from sundog.kernel.context import Context, Panic, RunAborted
 from sundog.kernel.errors import Failure, RemoteError
-from sundog.kernel.messages import ScatterEnd
+from sundog.kernel.messages import ScatterEnd, StepMetrics
 from sundog.kernel.observers import Observers
 from sundog.kernel.roles import Filter
 from sundog.kernel.shareable import Kind, Shareable
@@ -443,7 +443,7 @@ def test_when_a_workflow_has_ended_its_open_tasks_are_dropped() -> None:
 
     federation.run.leave()
 
-    assert federation.desk.over[0].verdicts == {task_id: "dropped"}
+    assert federation.desk.over[0].still_open == {task_id: "sent"}
     assert federation.run.open_tasks == ()
 
 
@@ -495,7 +495,7 @@ def test_a_late_task_that_nobody_answered_is_missing_when_the_workflow_ends() ->
 
     federation.run.leave()
 
-    assert federation.desk.over[0].verdicts == dict.fromkeys(federation.desk.requests[0].ids[1:], "missing")
+    assert federation.desk.over[0].still_open == dict.fromkeys(federation.desk.requests[0].ids[1:], "late")
 
 
 # --- repeated after a death ---
@@ -581,12 +581,38 @@ def test_the_end_of_a_workflow_names_what_it_used_behind_its_last_commit() -> No
     federation = Federation()
     federation.run.commit()
     for site in SITES:
-        federation.will_answer(site)
+        federation.will_answer(site, weights(1, metrics={"loss": 0.5}))
     federation.scatter()
+    federation.run.context.note("no commit follows")
 
     federation.run.leave()
 
-    assert federation.desk.over == [WorkflowEnd("w", None, federation.desk.requests[0].ids, {})]
+    numbers = StepMetrics({"loss": 0.5}, {site: {"loss": 0.5} for site in SITES})
+    assert federation.desk.over == [WorkflowEnd("w", None, federation.desk.requests[0].ids, {}, numbers, ("no commit follows",))]
+
+
+def test_a_commit_names_what_was_used_in_the_steps_without_one_before_it() -> None:
+    federation = Federation()
+    for step in federation.run.steps(4):
+        for site in SITES[: step + 1]:
+            federation.will_answer(site, weights(step))
+        federation.scatter(policy=SitesPolicy(step + 1, grace_seconds=0)) if step < 3 else None
+        if step in (1, 3):
+            federation.run.commit()
+
+    first, second = federation.desk.closed
+    ids = [request.ids for request in federation.desk.requests]
+    assert (first.step, first.used) == (1, (*ids[0][:1], *ids[1][:2]))
+    assert (second.step, second.used) == (3, ids[2])
+
+
+def test_what_is_not_a_task_is_refused_where_it_is_sent() -> None:
+    federation = Federation()
+
+    with pytest.raises(TypeError, match=r"wanted a Task, got a str: 'train'; for example Task\(\"train\", model\)"):
+        federation.run.scatter("train")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="wanted a task name of 1 to 256 characters, got 300: xxx"):
+        Task("x" * 300)
 
 
 def test_two_tasks_of_one_name_in_a_step_have_seeds_of_their_own() -> None:

@@ -31,7 +31,8 @@ MESSAGES: list[Message] = [
     peer.Ask("request", "cat", "admin"), peer.Answer("request", FAILURE), peer.Withdraw("request"),
     job.Start("run"), job.Ready(FAILURE), job.OpenStep("sag", 2, "train", [("t1", "site-1", 0, 1)], [PAYLOAD], 60.0, "all", [END]),
     job.StepOpened("sag", 2, END), job.ResultFor("t1", "site-1", PAYLOAD, FAILURE, PAYLOAD, 9), job.Kept("t1"), job.Reject("t1", "NaN"),
-    job.EndWorkflow("sag", {"t1": "dropped"}, ["t2"], [PAYLOAD], [("models/best.npy", None)]), job.WorkflowEnded("sag"),
+    job.EndWorkflow("sag", [PAYLOAD], ["t2"], {"t1": "sent"}, METRICS, ["a note"], [("models/best.npy", None)], ["t3"]),
+    job.WorkflowEnded("sag"),
     job.CommitStep("sag", 2, [PAYLOAD], True, ["t1"], {"t2": "sent"}, METRICS), job.StepClosed("sag", 2), job.SiteGone("site-1", FAILURE),
     job.SiteBack("site-1"), job.Abort("why", "t1"), job.Finish(FAILURE, [FAILURE], "why"), job.Finished(), job.Checkpoint("t1", PAYLOAD),
 ]  # fmt: skip
@@ -43,7 +44,9 @@ RECORDS: list[rec.AnyRecord] = [
     rec.ResultReceived("0123456789abcdef", "t1", "site-1", PAYLOAD, b"meta", FAILURE, 1.5),
     rec.ResultRejected("0123456789abcdef", "t1", "site-1", "NaN"),
     rec.StepClosed("0123456789abcdef", "sag", 2, [PAYLOAD], [b"meta"], True, [("t1", "used", "")], METRICS, 1.5),
-    rec.WorkflowEnded("0123456789abcdef", "sag", {"t1": "dropped"}, [PAYLOAD], [b"meta"], [("models/best.npy", None)]),
+    rec.WorkflowEnded(
+        "0123456789abcdef", "sag", [PAYLOAD], [b"meta"], [("t1", "dropped", "why")], METRICS, 1.5, ["a note"], [("models/best.npy", None)]
+    ),
     rec.RunFinished("0123456789abcdef", "FINISHED:COMPLETED", FAILURE, "why", 1.5),
     rec.JobChanged("0123456789abcdef", "job", "RUNNING", 1.5, {"name": "hello"}),
     rec.JobDeleted("0123456789abcdef", "job", 1.5, "admin"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sundog.kernel.errors import Failure
-from sundog.kernel.messages import ScatterEnd
+from sundog.kernel.messages import ScatterEnd, StepMetrics
 from sundog.kits.handover.messages import Finish, ResultFor
 from sundog.kits.protocol.records import RunFinished, StepClosed, StepOpened, WorkflowEnded, decode_record, encode_record
 from sundog.kits.server import run_events as ev
@@ -79,8 +79,8 @@ class Teller:
             case "again":
                 story.step(self.step, name=f"evaluate {len(story.records)}", ended=self._ended())
             case "drop":
-                verdicts = {task_id: "dropped" for task_id, task in story.run.tasks.items() if task.left_open}
-                story.on(ev.WorkflowOver(WORKFLOW, verdicts, (), (), ()))
+                still_open = {task_id: "sent" for task_id, task in story.run.tasks.items() if task.left_open}
+                story.on(ev.WorkflowOver(WORKFLOW, (), (), (), still_open, StepMetrics({}, {}), at))
             case "die":
                 story.die()
             case _:
@@ -169,7 +169,7 @@ def test_every_task_has_one_last_verdict_at_most_and_none_is_forgotten(moves: li
     opened = [task.task_id for record in story.records if isinstance(record, StepOpened) for task in record.tasks]
     closed = [verdict for record in story.records if isinstance(record, StepClosed) for verdict in record.verdicts]
     last = [task_id for task_id, verdict, _ in closed if verdict != "open"]
-    last += [task_id for record in story.records if isinstance(record, WorkflowEnded) for task_id in record.verdicts]
+    last += [task_id for record in story.records if isinstance(record, WorkflowEnded) for task_id, _, _ in record.verdicts]
 
     assert {verdict for _, verdict, _ in closed} <= {"used", "late", "rejected", "missing", "open"}
     assert len(last) == len(set(last)) == len(story.run.closed_tasks)

@@ -55,3 +55,29 @@ async def test_a_kept_file_stays_until_a_step_has_another_in_its_place(tmp_path:
             await blobs.release(run)
 
         assert list((tmp_path / "blobs").iterdir()) == []
+
+
+async def test_a_small_blob_that_was_replaced_on_the_disk_is_not_handed_on(tmp_path: Path) -> None:
+    """What this process has not written itself is read as a plain file with the bytes of its hash, never over a link."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(MODEL)
+    async with Writer() as writer:
+        (tmp_path / "blobs").mkdir()
+        store, folder = BlobStore(tmp_path / "blobs"), RunFolder(tmp_path / "run").create()
+        (write,) = await RunBlobs(store, folder, writer).take([(payload(MODEL), MODEL)])
+        write()
+        blobs, path = RunBlobs(store, folder, writer), store.path(payload(MODEL).sha256)
+
+        path.write_bytes(b"poisoned!")
+        with pytest.raises(WrongHash, match="other bytes"):
+            blobs.inline(payload(MODEL))
+        path.write_bytes(b"much longer than it was")
+        with pytest.raises(WrongHash, match="wanted at most 9 bytes, got 23"):
+            blobs.inline(payload(MODEL))
+        path.unlink()
+        path.symlink_to(secret)
+        with pytest.raises(OSError, match="symbolic links"):
+            blobs.inline(payload(MODEL))
+        path.unlink()
+        path.write_bytes(MODEL)
+        assert blobs.inline(payload(MODEL)) == MODEL

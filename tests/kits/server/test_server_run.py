@@ -361,12 +361,17 @@ def test_open_tasks_of_a_workflow_that_has_ended_are_dropped_and_their_sites_sto
     story.commit(used=(), still_open={"train 0 site-1": "sent", "train 0 site-2": "late"})
     story.result("site-1")
 
-    over = ev.WorkflowOver(WORKFLOW, {"train 0 site-1": "dropped", "train 0 site-2": "missing", "nobody's": "dropped"}, (), (), ())
+    still_open = {"train 0 site-1": "sent", "train 0 site-2": "late", "nobody's": "sent"}
+    over = ev.WorkflowOver(WORKFLOW, (), (), (), still_open, StepMetrics({}, {}), 9.0)
     (ended,) = story.on(over)
 
-    assert ended == WorkflowEnded("", WORKFLOW, {"train 0 site-1": "dropped", "train 0 site-2": "missing"}, [], [], [])
+    said = [
+        ("train 0 site-1", "dropped", "its workflow has ended"),
+        ("train 0 site-2", "missing", "no result before the end of its workflow"),
+    ]
+    assert ended == WorkflowEnded("", WORKFLOW, [], [], said, StepMetrics({}, {}), 9.0)
     assert story.sent == [
-        ("site-1", Verdicts(4, "r", [("train 0 site-1", "late", "")])),
+        ("site-1", Verdicts(4, "r", [("train 0 site-1", "late", "its workflow has ended")])),
         ("site-2", AbortTask("r", "train 0 site-2", "the step is closed")),
     ]
     assert story.run.left_out == {"site-2"}
@@ -376,18 +381,48 @@ def test_open_tasks_of_a_workflow_that_has_ended_are_dropped_and_their_sites_sto
 
 
 def test_the_end_of_a_workflow_closes_what_it_did_behind_its_last_commit(story: Story) -> None:
-    """An evaluation without a commit: what was used is used, nothing of it is opened again."""
+    """An evaluation without a commit: it is reported like a step with one, nothing of it is opened again."""
     for site in SITES:
         story.result(site)
-    parts = Payload(1, "9" * 64, 5)
+    story.on(ev.RejectAsked("train 0 site-2", "not finite"))
+    parts, metrics = Payload(1, "9" * 64, 5), StepMetrics({"loss": 1.0}, {"site-1": {"loss": 1.0}})
 
-    story.on(ev.WorkflowOver(WORKFLOW, {}, ("train 0 site-1",), (parts,), (b"x",)))
+    story.on(ev.WorkflowOver(WORKFLOW, (parts,), (b"x",), ("train 0 site-1",), {}, metrics, 9.0, ("a note",)))
 
     assert (story.run.tasks, story.run.open_steps, story.run.opened_at) == ({}, {}, {})
-    assert [story.run.closed_tasks.find(f"train 0 {site}") for site in SITES] == ["used", "dropped"]
+    assert [story.run.closed_tasks.find(f"train 0 {site}") for site in SITES] == ["used", "rejected"]
     assert verdicts(story, "site-1") == [("train 0 site-1", "used", "")]
-    assert verdicts(story, "site-2") == [("train 0 site-2", "late", "")]
-    assert (story.run.ended_workflows, story.run.parts, story.run.rounds) == ([WORKFLOW], Kept(parts, b"x"), [])
+    assert verdicts(story, "site-2") == [("train 0 site-2", "rejected", "not finite")]
+    assert (story.run.ended_workflows, story.run.parts, story.run.left_out) == ([WORKFLOW], Kept(parts, b"x"), {"site-2"})
+    (report,) = story.run.rounds
+    assert (report.round, report.used, report.rejected) == (0, ["site-1"], {"site-2": "not finite"})
+    assert (report.metrics, report.own_metrics, report.notes) == (metrics.sites, metrics.own, ["a note"])
+
+
+def test_a_commit_closes_the_steps_without_one_before_it(story: Story) -> None:
+    """A workflow that commits every second step: its sites keep no result longer, and the report has each step."""
+    story.result("site-1")
+    story.step(1)
+    for site in SITES:
+        story.result(site, 1)
+
+    story.commit(1, used=("site-1", "site-2"), late=("train 0 site-1",))
+
+    assert (story.run.tasks, story.run.open_steps, story.run.opened_at) == ({}, {}, {})
+    assert verdicts(story, "site-1") == [("train 0 site-1", "used", ""), ("train 1 site-1", "used", "")]
+    assert [(one.round, one.used, one.missing) for one in story.run.rounds] == [(0, ["site-1"], ["site-2"]), (1, ["site-1", "site-2"], [])]
+
+
+def test_many_verdicts_with_long_reasons_travel_in_several_messages(story: Story) -> None:
+    for number in range(1, 3001):
+        story.step(0, name=f"train {number}")
+    story.on(ev.RejectAsked("train 0 site-1", "x" * 8000))
+
+    story.commit(used=())
+
+    sent = [message for site, message in story.sent if site == "site-1" and isinstance(message, Verdicts)]
+    assert [reason for message in sent for _, _, reason in message.verdicts if reason.startswith("x")] == ["x" * 500 + "…(+7500)"]
+    assert all(len(message.verdicts) <= 2000 for message in sent)
 
 
 def test_results_of_a_scatter_that_failed_are_neither_used_nor_late(story: Story) -> None:
