@@ -12,7 +12,8 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
@@ -403,8 +404,12 @@ class Context:
         self, *, task: str, seed: int, shared: Mapping[str, Any] | None = None, state: Shareable | None = None, **more: Any
     ) -> Context:
         """The context of one call: with a generator, values and a state of its own, in all else this one, unless `more` says otherwise."""
-        own = {"_state": state, "is_state_new": False, "_rng": None, "_rng_seed": None, **more}
-        return replace(self, task=task, seed=seed, shared=Values(dict(shared or {})), local=Values(), **own)
+        call = copy(self)  # a third of the time of dataclasses.replace, of each task and each result
+        vars(call).update(
+            task=task, seed=seed, shared=Values(dict(shared or {})), local=Values(), _state=state, is_state_new=False, _rng=None,
+            _rng_seed=None, **more,
+        )  # fmt: skip
+        return call
 
     def seed_rng(self, seed: int) -> None:
         """Begin a new sequence of `rng`; the runtime does it at each step."""

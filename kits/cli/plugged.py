@@ -6,21 +6,50 @@ They are no register hook: `sundog --help` lists them without importing a plugin
 from __future__ import annotations
 
 import os
-from importlib import metadata
+import sys
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from importlib import metadata
+
 GROUP = "sundog.cli"
+_METADATA = (".dist-info", ".egg-info", "EGG-INFO")
 
 
 def sub_commands() -> dict[str, list[metadata.EntryPoint]]:
     """Word → the entry points that claim it, without those of blocked plugins."""
+    if not any(map(_may_have_some, sys.path)):
+        return {}
+    from importlib import metadata
+
     found: dict[str, list[metadata.EntryPoint]] = {}
     entries = sorted(metadata.entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value))
     for entry in entries:
         if not _is_blocked(entry):
             found.setdefault(entry.name, []).append(entry)
     return found
+
+
+def _may_have_some(place: str) -> bool:
+    """Whether a distribution there may have an entry point of the group: importing importlib.metadata takes as long as all of --help."""
+    try:
+        with os.scandir(place or ".") as entries:
+            found = [entry.path for entry in entries if entry.name.endswith(_METADATA)]
+    except NotADirectoryError:  # an archive: importlib.metadata can look into it
+        return True
+    except OSError:
+        return False
+    return any(GROUP.encode() in _content(f"{path}/entry_points.txt") for path in found)
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  # pathlib is not imported yet, and takes its time, too
+            return file.read()
+    except OSError:
+        return b""
 
 
 def summaries(built_in: dict[str, str]) -> list[tuple[str, str]]:

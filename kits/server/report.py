@@ -31,11 +31,10 @@ class ReportUnreadable(JobError):
 def job_report(job: Job, run: RunState | None, now: float, faults: list[Failure] | None = None) -> JobReport:
     """The report of a job as it is now; `run` is None before it started."""
     rounds = run.rounds if run is not None else []
-    metrics = {name: value for one in rounds for name, value in one.own_metrics.items()}
     model = run.final_state if run is not None else None
     return JobReport(
         job.id, job.name, str(job.status), job.reason,
-        round(job.duration_seconds(now), 6), list(run.sites) if run is not None else [], metrics,
+        round(job.duration_seconds(now), 6), list(run.sites) if run is not None else [], dict(run.metrics) if run is not None else {},
         model.sha256 if model else "", "models/model.safetensors" if model else "", list(rounds),
         failure_of(job), [Problem.of(fault) for fault in faults or []], job.waits_for,
     )  # fmt: skip

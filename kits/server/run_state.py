@@ -66,16 +66,19 @@ class ClosedTasks:
     """The verdicts of tasks that are over: 8 bytes each, since there may be millions, of which a few are asked for again.
 
     Sorted arrays of numbers whose low bits are the verdict; an array is merged with the one before it when it has become as long.
+    The newest verdicts are not sorted in yet.
     """
 
     _VERDICTS = ("used", "late", "rejected", "missing", "dropped")
     _BITS = np.uint64(3)
+    _MAX_NEW = 1024
 
     def __init__(self) -> None:
+        self._new: dict[str, str] = {}
         self._sorted: list[npt.NDArray[np.uint64]] = []
 
     def __len__(self) -> int:
-        return sum(map(len, self._sorted))
+        return len(self._new) + sum(map(len, self._sorted))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ClosedTasks) and self._all().tolist() == other._all().tolist()
@@ -84,15 +87,18 @@ class ClosedTasks:
 
     def add(self, verdicts: Mapping[str, str]) -> None:
         """Remember these: task id → verdict."""
-        codes = {verdict: np.uint64(code) for code, verdict in enumerate(self._VERDICTS)}
-        fresh = np.array([self._key(task_id) | codes[verdict] for task_id, verdict in verdicts.items()], np.uint64)
+        self._new.update(verdicts)
+        if len(self._new) <= self._MAX_NEW:
+            return
+        fresh, self._new = self._numbers(self._new), {}
         while self._sorted and len(self._sorted[-1]) <= len(fresh):
             fresh = np.concatenate([self._sorted.pop(), fresh])
-        if len(fresh):
-            self._sorted.append(np.sort(fresh))
+        self._sorted.append(np.sort(fresh))
 
     def find(self, task_id: str) -> str:
         """Its verdict; empty if there never was such a task, or it is not over."""
+        if task_id in self._new:
+            return self._new[task_id]
         key = self._key(task_id)
         for numbers in self._sorted:
             place = int(np.searchsorted(numbers, key))
@@ -101,7 +107,11 @@ class ClosedTasks:
         return ""
 
     def _all(self) -> npt.NDArray[np.uint64]:
-        return np.sort(np.concatenate([np.empty(0, np.uint64), *self._sorted]))
+        return np.sort(np.concatenate([self._numbers(self._new), *self._sorted]))
+
+    def _numbers(self, verdicts: Mapping[str, str]) -> npt.NDArray[np.uint64]:
+        codes = {verdict: np.uint64(code) for code, verdict in enumerate(self._VERDICTS)}
+        return np.array([self._key(task_id) | codes[verdict] for task_id, verdict in verdicts.items()], np.uint64)
 
     def _key(self, task_id: str) -> np.uint64:
         digest = hashlib.blake2b(task_id.encode(), digest_size=8).digest()
@@ -148,6 +158,8 @@ class RunState:
     ended_workflows: list[str] = field(default_factory=list)
     rounds: list[RoundReport] = field(default_factory=list)
     """The steps that are over, as the job report has them."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The newest value of each number that a step has reported as its own."""
     final_state: Payload | None = None
     """The state that was committed last: the model of the run."""
     notes: set[str] = field(default_factory=set)
@@ -248,6 +260,7 @@ class RunState:
             self.rounds.append(round_report(step, end - start, own, record if is_last else None))
             for task in self.open_steps.pop(step, ()):
                 self.ended_scatters.pop(task.open.task_id, None)
+        self.metrics.update(record.metrics.own)
         self.notes.update(record.notes)
         self._apply_files(record.files)
         self._close({task_id: verdict for task_id, verdict, _ in record.verdicts if verdict != OPEN})

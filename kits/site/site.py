@@ -79,9 +79,9 @@ class Site:
         self._deployed: dict[str, dict[str, Any]] = {}
         self._deploying: dict[str, asyncio.Task[None]] = {}
         self._reserved: dict[str, str] = {}
+        """Run that has not started → token of its reservation."""
         self._removing: dict[str, asyncio.Future[None]] = {}
         """Runs that have ended, until what they left is removed."""
-        """Run that has not started → token of its reservation."""
         self._tokens: dict[str, str] = {}
         """Run → token of its allocation."""
         self._free_told: dict[str, Any] = {}
