@@ -1,12 +1,13 @@
-"""Tasks under way in a run: those of one scatter, or the single one of a `send`."""
+"""Tasks under way in a run: those of one scatter, or the single one of a `send`; and what a workflow must not do with them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..kernel.errors import Failure
+from ..kernel.errors import Failure, JobError
 from ..kernel.messages import ScatterEnd
 from ..kernel.roles import Responses
 from ..kernel.shareable import Shareable
@@ -15,8 +16,43 @@ from .supervision import LeftOpen
 
 GONE = "gone: "
 """Begins the reason of a site that may come back."""
-Arrival = tuple[str, str, Shareable | Failure, Mapping[str, Any], int]
-"""Task id, site, answer, shared values, and the place in the journal."""
+Arrival = tuple[str, str, Shareable | Failure, Mapping[str, Any], int, str]
+"""Task id, site, answer, shared values, the place in the journal, and why it was rejected before."""
+
+
+class SiteNotInRun(JobError):
+    """A workflow sends a task to a site that has no part in the run.
+
+    Cause: a typing mistake in a list of sites, or the job was started without that site.
+
+    Cure: name sites of the run; `get_job_report` lists them. `mandatory_clients` in meta.json keeps a job from starting without one.
+    """
+
+    code = "SD-4010"
+
+
+class RepeatDiffers(JobError):
+    """A step that runs again after a death does not do what it did before.
+
+    Cause: a workflow, filter or aggregator depends on something that is not the same again: the clock, its own file, a
+    random generator that it seeds itself, or a state that it does not give in `state()`.
+
+    Cure: draw from `run.rng`, `ctx.rng`, `random`, `numpy.random` or torch without seeding them, and let components that keep
+    a state have `state()` and `restore()`.
+    """
+
+    code = "SD-4111"
+
+
+class BehindCommit(JobError):
+    """A workflow goes on with a step that it has closed: it sends a task, or commits again, behind `run.commit` in one turn of `run.steps`.
+
+    Cause: after a crash `run.steps` begins with the turn behind the last commit; what this turn does behind its commit would be left out.
+
+    Cure: send before the commit, or at the beginning of the next turn; commit once per turn.
+    """
+
+    code = "SD-4113"
 
 
 @dataclass
@@ -39,6 +75,8 @@ class Call:
     results: dict[str, Result] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     """Ids of the tasks whose results passed the filters, or were rejected by them, in that order."""
+    rejected: dict[str, str] = field(default_factory=dict)
+    """Task id → why a process before this one rejected its result."""
     lost: dict[str, str] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     nth: Mapping[str, int] = field(default_factory=dict)
@@ -75,7 +113,9 @@ class Call:
         if self.is_opening:
             return False
         before = self.before
-        return before is None or task_id in before.results or (is_failure and site in dict(before.lost))
+        if before is None or task_id in before.results:
+            return True
+        return is_failure and not dict(before.lost).get(site, GONE).startswith(GONE)
 
     def end_as_before(self) -> None:
         """Of a single task that ended without a result before this process began: it does again."""
@@ -84,8 +124,25 @@ class Call:
             self.lost.update(self.before.lost)
 
     def has_come(self, task_id: str) -> bool:
-        """Whether the result of a task is here, filtered or not."""
-        return task_id in self.order or any(result.task_id == task_id for result in self.arrived.values())
+        """Whether a task has an outcome: a result, filtered or not, or a failure. A site that is gone may come back."""
+        site = next((site for site, its in self.ids.items() if its == task_id), "")
+        return task_id in self.order or site in self.arrived or not self.lost.get(site, GONE).startswith(GONE)
+
+
+@dataclass
+class SinceCommit:
+    """What a workflow has done since its last commit."""
+
+    numbers: Counter[tuple[int, str, str]] = field(default_factory=Counter)
+    """Step, task name, site → how many of these were sent."""
+    used: list[str] = field(default_factory=list)
+    """Tasks whose results were used in steps that ended without a commit."""
+    unused: list[str] = field(default_factory=list)
+    """Tasks whose results came to a scatter that failed."""
+    ends: int = 0
+    """How many scatters and single tasks have ended."""
+    ended: list[ScatterEnd] = field(default_factory=list)
+    """What ended since the last tasks were sent."""
 
 
 def reopened(left: LeftOpen) -> tuple[str, Call]:

@@ -7,7 +7,6 @@ pumping the main thread's mailbox, so that results are filtered and checked whil
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,43 +15,19 @@ import numpy as np
 import structlog
 
 from ..kernel.context import Context, Panic, RunAborted, derive_seed, entered, task_place
-from ..kernel.errors import Failure, JobError, RemoteError
+from ..kernel.errors import Failure, RemoteError
 from ..kernel.messages import ScatterEnd, StepMetrics
 from ..kernel.roles import Policy, Run, Wait
 from ..kernel.shareable import Shareable
 from ..kernel.tasks import Result, Task
 from ..kernel.wording import did_you_mean, with_article
-from .calls import GONE, Call, reopened
+from .calls import GONE, BehindCommit, Call, RepeatDiffers, SinceCommit, SiteNotInRun, reopened
 from .filtering import Filters
 from .metrics import mean_metrics
 from .policy import PolicyFailed, SitesPolicy
 from .supervision import LeftOpen, StepRequest, StepResult, Supervisor, WorkflowEnd
 
 log = structlog.get_logger()
-
-
-class SiteNotInRun(JobError):
-    """A workflow sends a task to a site that has no part in the run.
-
-    Cause: a typing mistake in a list of sites, or the job was started without that site.
-
-    Cure: name sites of the run; `get_job_report` lists them. `mandatory_clients` in meta.json keeps a job from starting without one.
-    """
-
-    code = "SD-4010"
-
-
-class RepeatDiffers(JobError):
-    """A step that runs again after a death does not do what it did before.
-
-    Cause: a workflow, filter or aggregator depends on something that is not the same again: the clock, its own file, a
-    random generator that it seeds itself, or a state that it does not give in `state()`.
-
-    Cure: draw from `run.rng`, `ctx.rng`, `random`, `numpy.random` or torch without seeding them, and let components that keep
-    a state have `state()` and `restore()`.
-    """
-
-    code = "SD-4111"
 
 
 class JobRun(Run):
@@ -80,20 +55,15 @@ class JobRun(Run):
         """Task id → its call, while somebody may still want its result."""
         self._left_open = {workflow: dict(map(reopened, tasks)) for workflow, tasks in (left_open or {}).items()}
         """The calls of workflows that have not been entered yet."""
-        self._numbers: Counter[tuple[str, str]] = Counter()
         self._used: dict[str, Result] = {}
-        self._unused: list[str] = []
-        """Tasks whose results came to a scatter that failed."""
-        self._used_before: list[str] = []
-        """Tasks whose results were used in steps that ended without a commit, since the last one."""
-        self._ends = 0
-        """How many scatters and single tasks have ended in the step."""
-        self._ended: list[ScatterEnd] = []
-        """What ended since the last tasks were sent."""
+        """Task id → result that is used in the step."""
+        self._since = SinceCommit()
         self._state: Shareable | None = None
         self._closed = -1
         self._is_over = False
         """Whether the last closed step was said to be the last one."""
+        self._is_in_turn = False
+        """Whether `steps` has given a step and not been asked for the next."""
         self.parts: Callable[[], Shareable | None] = lambda: None
 
     # --- a workflow's life --------------------------------------------------------------------------------------
@@ -116,7 +86,7 @@ class JobRun(Run):
         """Record that the workflow has ended: it is not run again, and no result of its open tasks is wanted any more."""
         end = WorkflowEnd(
             self.context.workflow, self.parts(), self._all_used(), self._still_open(), self._step_metrics(), tuple(self.context.notes),
-            tuple(self._unused),
+            tuple(self._since.unused),
         )  # fmt: skip
         self._supervisor.end_workflow(end)
         self.context.notes.clear()
@@ -135,7 +105,7 @@ class JobRun(Run):
     def open_tasks(self) -> tuple[Task, ...]:
         sent = ((task_id, call) for task_id, call in self._calls.items() if call.is_sent)
         return tuple(
-            replace(call.task, model=None, id=task_id, workflow=self.context.workflow, step=call.step, site=call.site)
+            replace(call.task, model=None, shared={}, id=task_id, workflow=self.context.workflow, step=call.step, site=call.site)
             for task_id, call in sent
         )
 
@@ -145,22 +115,24 @@ class JobRun(Run):
                 break
             self._open(step)
             self.context.events.step_started(workflow=self.context.workflow, step=step)
+            is_nested, self._is_in_turn = self._is_in_turn, True
             try:
                 yield step
             except GeneratorExit:
                 if self._closed >= step and not self._is_over:
                     log.warning("steps_left_behind_a_commit", workflow=self.context.workflow, step=step, cure="run.commit(…, last=True)")
                 raise
+            finally:
+                self._is_in_turn = is_nested
         self._seed(start + count, "over")  # whatever was drawn since the last step was closed, or since a restart behind it
 
     def commit(self, state: Shareable | None = None, metrics: Mapping[str, float] | None = None, *, last: bool = False) -> None:
-        if self.context.step <= self._closed:
-            self._open(self._closed + 1)
+        self._open_next("run.commit")
         where = (self.context.workflow, self.context.step)
         self.context.events.before_commit(workflow=where[0], step=where[1])
         result = StepResult(
             *where, state, self.parts(), self._all_used(), self._still_open(), self._step_metrics(metrics), tuple(self.context.notes),
-            tuple(self._unused), last,
+            tuple(self._since.unused), last,
         )  # fmt: skip
         kept = self._supervisor.commit(result)
         self.context.notes.clear()
@@ -175,7 +147,7 @@ class JobRun(Run):
         raise RunAborted(reason)
 
     def _all_used(self) -> tuple[str, ...]:
-        return (*self._used_before, *self._used)
+        return (*self._since.used, *self._used)
 
     def _still_open(self) -> dict[str, str]:
         return {task_id: "sent" if call.is_sent else "late" for task_id, call in self._calls.items()}
@@ -246,11 +218,14 @@ class JobRun(Run):
 
     # --- what arrives, called from pump -------------------------------------------------------------------------
 
-    def on_result(self, task_id: str, site: str, answer: Shareable | Failure, shared: Mapping[str, Any], number: int = 0) -> None:
+    def on_result(  # what is known of it
+        self, task_id: str, site: str, answer: Shareable | Failure, shared: Mapping[str, Any], number: int = 0, rejected: str = ""
+    ) -> None:
         """A site answered a task: filter and check it, or note why it is lost.
 
         Args:
             number: the place of the result in the journal, among all results of the run.
+            rejected: why a process before this one has rejected it.
 
         Raises:
             RemoteError: the site's code called `ctx.panic`.
@@ -262,9 +237,11 @@ class JobRun(Run):
         if call is None or call.has_come(task_id):
             return
         if not call.takes(task_id, site, is_failure=isinstance(answer, Failure)):
-            call.later.append((task_id, site, answer, shared, number))
+            call.later.append((task_id, site, answer, shared, number, rejected))
             return
         call.number = number
+        if rejected:
+            call.rejected[task_id] = rejected
         if isinstance(answer, Failure):
             call.lost[site], call.failures[site] = f"failed: {answer}", answer
             return
@@ -309,16 +286,23 @@ class JobRun(Run):
         return bool(waiting)
 
     def _admit(self, call: Call, site: str, check: Callable[[Result], None] | None = None) -> None:
-        """Let a result through filters and checks into the call's results; or reject it."""
+        """Let a result through filters and checks into the call's results; or reject it. One that the journal has as rejected stays so."""
         result = call.arrived.pop(site)
         call.order.append(result.task_id)
+        rejected = call.rejected.get(result.task_id)
+        failure = None if rejected is None else Failure(RepeatDiffers.code, rejected, site=site)
         try:
-            call.results[site] = self._admitted(call, result, check or call.check)
+            admitted = self._admitted(call, result, check or call.check)
         except (Panic, RunAborted):
             raise
         except Exception as exc:  # noqa: BLE001  # third-party filter or check
-            self._reject(call, result.task_id, Failure.of(exc, site=site))
-            self.context.events.result_rejected(result=result, reason=call.failures[site].what)
+            failure = Failure.of(exc, site=site)
+        if failure is None:
+            call.results[site] = admitted
+            self.context.events.result_accepted(result=admitted)
+        else:
+            self._reject(call, result.task_id, failure)
+            self.context.events.result_rejected(result=result, reason=failure.what)
 
     def _admitted(self, call: Call, result: Result, check: Callable[[Result], None] | None) -> Result:
         context = self._call_context(call, result.site, result.shared, "result")
@@ -328,7 +312,6 @@ class JobRun(Run):
         if check is not None:
             with entered(context):
                 check(admitted)
-        self.context.events.result_accepted(result=admitted)
         return admitted
 
     def _reject(self, call: Call, task_id: str, failure: Failure) -> None:
@@ -337,14 +320,14 @@ class JobRun(Run):
 
     def _late_calls(self, call: Call) -> list[Call]:
         """Tasks of this name that earlier steps left open and that have an outcome now, in the journal's order."""
-        late = [one for one in self._calls.values() if not one.is_sent and one is not call and one.task.name == call.task.name]
+        late = [one for one in self._calls.values() if not one.is_sent and one.step < call.step and one.task.name == call.task.name]
         return sorted((one for one in late if one.has_outcome), key=lambda one: one.number)
 
     def _use_late(self, late: Call, call: Call) -> list[Result]:
         """The result of such a task, used where `call` ends; none if it failed or is rejected."""
         if late.arrived:
             self._admit(late, late.site, call.check)
-        call.order += late.order
+        call.order += late.ids.values()
         del self._calls[late.ids[late.site]]
         return list(late.results.values())
 
@@ -357,20 +340,24 @@ class JobRun(Run):
             raise TypeError(f'wanted a Task, got {with_article(type(task).__name__)}: {task!r:.80}; for example Task("train", model)')
         for site in set(sites) - set(self.sites):
             raise SiteNotInRun(f"wanted sites of the run, got {site!r}{did_you_mean(site, self.sites)}", where=f"task {task.name!r}")
-        if self.context.step <= self._closed:
-            self._open(self._closed + 1)
+        self._open_next(f"task {task.name!r}")
         ids = {site: self._task_id(task.name, site) for site in sites}
         call = Call(task, self.context.step, ids, check, is_sent, is_held=is_sent or self._filters.need_order(task.name))
-        call.nth = {site: self._numbers[task.name, site] for site in sites}
+        call.nth = {site: self._since.numbers[self.context.step, task.name, site] for site in sites}
         outgoing = [self._outgoing(call, site) for site in sites]
         models, shared = tuple(model for model, _ in outgoing), tuple(values for _, values in outgoing)
         self._calls.update(dict.fromkeys(ids.values(), call))
-        ended, self._ended = tuple(self._ended), []
+        ended, self._since.ended = tuple(self._since.ended), []
         step = (self.context.workflow, self.context.step)
         call.is_opening = True
-        call.before = self._supervisor.open_step(
-            StepRequest(*step, task, tuple(ids.values()), sites, models, shared, policy, ended, tuple(call.nth.values()))
-        )
+        try:
+            call.before = self._supervisor.open_step(
+                StepRequest(*step, task, tuple(ids.values()), sites, models, shared, policy, ended, tuple(call.nth.values()))
+            )
+        except Exception:  # it is too large, for example, and was not sent: nothing is to be waited for
+            for task_id in ids.values():
+                del self._calls[task_id]
+            raise
         call.is_opening = False
         early, call.later = call.later, []
         for one in early:
@@ -382,8 +369,9 @@ class JobRun(Run):
         return call
 
     def _task_id(self, task: str, site: str) -> str:
-        self._numbers[task, site] += 1
-        parts = (self.id, self.context.workflow, self.context.step, task, site, self._numbers[task, site], 1)
+        step = self.context.step
+        self._since.numbers[step, task, site] += 1
+        parts = (self.id, self.context.workflow, step, task, site, self._since.numbers[step, task, site], 1)
         return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
     def _outgoing(self, call: Call, site: str) -> tuple[Shareable | None, Mapping[str, Any]]:
@@ -455,15 +443,15 @@ class JobRun(Run):
         """The call is over: its results are used in this step, unless it failed, and what comes for it from now on is late."""
         for site, task_id in call.ids.items():
             self._calls.pop(task_id, None)
-            if site in call.results and is_failed:
-                self._unused.append(task_id)
+            if is_failed and (site in call.results or site in call.arrived):
+                self._since.unused.append(task_id)
             elif site in call.results:
                 self._used[task_id] = call.results[site]
         self._used.update((result.task_id, result) for result in late)
         if call.ids:
-            self._ends += 1
-            end = ScatterEnd(list(call.ids.values()), list(call.order), sorted(call.lost.items()), is_failed, self._ends)
-            self._ended.append(end)
+            self._since.ends += 1
+            end = ScatterEnd(list(call.ids.values()), list(call.order), sorted(call.lost.items()), is_failed, self._since.ends)
+            self._since.ended.append(end)
 
     def _leave_open(self, call: Call) -> None:
         """Sites that have not answered, or are gone, may still do so in a later step."""
@@ -474,9 +462,21 @@ class JobRun(Run):
         for one in call.later:
             self.on_result(*one)
 
+    def _open_next(self, what: str) -> None:
+        """Open the step behind the last closed one, unless one is open.
+
+        Raises:
+            BehindCommit: the turn of `steps` has closed its own.
+        """
+        if self.context.step > self._closed:
+            return
+        if self._is_in_turn:
+            raise BehindCommit(f"{what} comes behind run.commit in one turn of run.steps", where=f"step {self._closed}")
+        self._open(self._closed + 1)
+
     def _open(self, step: int) -> None:
-        self._used_before += self._used
-        self._forget_step()
+        self._since.used += self._used
+        self._used.clear()
         self.context.step = step
         self._seed(step)
 
@@ -487,12 +487,5 @@ class JobRun(Run):
         self._supervisor.seed(seed)
 
     def _forget_commit(self) -> None:
-        self._forget_step()
-        self._used_before.clear()
-        self._unused.clear()
-
-    def _forget_step(self) -> None:
-        self._numbers.clear()
+        self._since = SinceCommit()
         self._used.clear()
-        self._ended.clear()
-        self._ends = 0

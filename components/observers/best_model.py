@@ -68,6 +68,8 @@ class IntimeModelSelector:
         self.persistor = persistor
         self.best: float | None = None
         self._model: Shareable | None = None
+        self._sent: dict[str, Shareable | None] = {}
+        """Site → the model that it was sent in the step; None: several."""
         self._results: dict[str, Result] = {}
 
     def state(self) -> Shareable | None:
@@ -81,17 +83,25 @@ class IntimeModelSelector:
     @observe
     def step_started(self) -> None:
         """Forget the step before."""
-        self._results = {}
+        self._results, self._sent = {}, {}
 
     @observe
-    def before_task_sent(self, task: Task) -> None:
-        """Remember which model the sites are going to speak of."""
+    def after_commit(self) -> None:
+        """The next step begins, also in a workflow that does not ask for step numbers."""
+        self.step_started()
+
+    @observe
+    def before_task_sent(self, task: Task, site: str) -> None:
+        """Remember which model the site is going to speak of."""
         self._model = task.model
+        if self._sent.setdefault(site, task.model) is not task.model:
+            self._sent[site] = None
 
     @observe
     def result_accepted(self, result: Result) -> None:
-        """Note a site's numbers."""
-        self._results[result.site] = result
+        """Note a site's numbers, but for those of a task that an earlier step sent: they speak of another model."""
+        if result.step in (-1, current_context().step):
+            self._results[result.site] = result
 
     @observe
     def before_aggregation(self, step: int) -> None:
@@ -100,7 +110,8 @@ class IntimeModelSelector:
         Raises:
             MetricUnclear: no site reports the one that is named, or none is named and there are several.
         """
-        reports = {site: _metrics(result) for site, result in sorted(self._results.items()) if _metrics(result)}
+        speaking = {site: result for site, result in sorted(self._results.items()) if self._sent.get(site) is self._model}
+        reports = {site: metrics for site, result in speaking.items() if (metrics := _metrics(result))}
         if not reports or self._model is None:
             return
         metric = self._chosen({name for metrics in reports.values() for name in metrics})

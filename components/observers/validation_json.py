@@ -36,6 +36,7 @@ class ValidationJsonGenerator:
     def restore(self, state: Shareable) -> None:
         """Go on from there."""
         self._results = json.loads(state.tensors["json"].tobytes())
+        self._is_written = False  # what was noted behind the last commit is in no file yet
 
     @observe
     def validation_result_received(self, model_owner: str, site: str, metrics: dict[str, float]) -> None:

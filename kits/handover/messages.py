@@ -118,6 +118,8 @@ class ResultFor(Message, tag=74):
     """Only from a site's job process: the site's new state."""
     number: int = 0
     """Only to a server's job process: the place among all results of the run, from 1."""
+    rejected: str = ""
+    """Only to a server's job process that was started again: why the one before rejected it."""
 
 
 class Kept(Message, tag=75):

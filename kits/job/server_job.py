@@ -165,7 +165,7 @@ class ServerJob:
         except PayloadError as exc:  # what that site sent; it must not be the end of the others' run
             run.on_unreadable(message.task_id, Failure.of(exc, site=message.site), message.number)
         else:
-            run.on_result(message.task_id, message.site, shareable or _no_result(), shared, message.number)
+            run.on_result(message.task_id, message.site, shareable or _no_result(), shared, message.number, message.rejected)
 
     # --- what JobRun asks for -----------------------------------------------------------------------------------
 
@@ -206,6 +206,7 @@ class ServerJob:
             end.workflow, payloads, list(end.used), dict(end.still_open), end.metrics, list(end.notes), files, list(end.unused)
         )
         self._ask(message, parts + contents)
+        self._sender.handed([end.parts] if end.parts is not None else [], only=True)
 
     def reject(self, task_id: str, reason: str) -> None:
         """See workflows.supervision.Supervisor."""

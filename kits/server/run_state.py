@@ -248,20 +248,29 @@ class RunState:
     def _apply_workflow_ended(self, record: WorkflowEnded) -> None:
         self.ended_workflows.append(record.workflow)
         self.parts = Kept(record.payloads[0], record.metas[0]) if record.payloads else None
-        self._close_steps(record, self.steps_open(record.workflow))
+        steps = self.steps_open(record.workflow)
+        if not steps and any(verdict in ("used", "rejected") for _, verdict, _ in record.verdicts):  # results of tasks left open
+            steps = [(record.workflow, self.committed[record.workflow].step + 1)]
+        self._close_steps(record, steps)
 
     def _close_steps(self, record: StepClosed | WorkflowEnded, steps: list[tuple[str, int]]) -> None:
         """Report and forget steps: the last one of them, and those before it that ended without a commit."""
-        judged = [(self.tasks[task_id], verdict, reason) for task_id, verdict, reason in record.verdicts]
+        judged: dict[tuple[str, int], list[tuple[TaskState, str, str]]] = {step: [] for step in steps}
+        for task_id, verdict, reason in record.verdicts:
+            task = self.tasks[task_id]
+            of_step = judged.get((task.workflow, task.step))
+            if of_step is not None:
+                of_step.append((task, verdict, reason))
+            elif steps and verdict in ("used", "rejected"):  # a closed step had left it open
+                judged[steps[-1]].append((task, verdict, reason))
         begun = [self.opened_at.pop(step, record.time_seconds) for step in steps]
         for step, start, end in zip(steps, begun, [*begun[1:], record.time_seconds], strict=False):
-            is_last = step == steps[-1]
-            own = [one for one in judged if one[0].step == step[1] or (is_last and _is_of_a_closed_step(*one))]
-            self.rounds.append(round_report(step, end - start, own, record if is_last else None))
+            self.rounds.append(round_report(step, end - start, judged[step], record if step == steps[-1] else None))
             for task in self.open_steps.pop(step, ()):
                 self.ended_scatters.pop(task.open.task_id, None)
-        self.metrics.update(record.metrics.own)
-        self.notes.update(record.notes)
+        if steps:  # else there is no round to show them with
+            self.metrics.update(record.metrics.own)
+            self.notes.update(record.notes)
         self._apply_files(record.files)
         self._close({task_id: verdict for task_id, verdict, _ in record.verdicts if verdict != OPEN})
 
@@ -279,11 +288,6 @@ class RunState:
             if verdict in _WITHOUT:
                 self.left_out.add(task.open.site)
         self.closed_tasks.add(verdicts)
-
-
-def _is_of_a_closed_step(task: TaskState, verdict: str, _: str) -> bool:
-    """Whether the result of a task that a closed step left open came to this one."""
-    return bool(task.left_open) and verdict in ("used", "rejected")
 
 
 def round_report(

@@ -38,8 +38,8 @@ MAX_VERDICT_CHARACTERS = 500
 """Of a verdict's reason in it; the record, and the report, have it whole."""
 STEP_CLOSED = "the step is closed"
 NOT_WANTED = "no result of it is wanted any more"
-NEVER_USED = (("dropped", "its workflow has ended"), ("missing", "no result before the end of its workflow"))
-"""Verdicts of tasks that are open when their workflow ends: that were sent singly, or that a scatter ended without."""
+_NEVER_USED = ("dropped", "its workflow has ended")
+"""The verdict of a task that was sent singly and not waited for."""
 
 
 class JobProcessDied(JobError):
@@ -144,9 +144,11 @@ class ServerRun(RunState):
         failures = [ResultReceived("", t.task_id, t.site, None, b"", self.excluded[t.site], event.at) for t in barred]
         before = self.ended_scatters.get(event.tasks[0].task_id) if event.tasks else None
         actions: list[Action] = [Tell(_result_for(failure, self.results + number)) for number, failure in enumerate(failures, 1)]
-        actions += [self._hand_on(task, task.received) for task in known if task.received is not None]
+        actions += [self._hand_on(task, task.received) for task in sorted(known, key=_number) if task.received is not None]
         actions += [Tell(job.StepOpened(event.workflow, event.step, before))]
-        actions += [self._send_task(t, event.workflow, event.step) for t in fresh if t.site in self.connected and t not in barred]
+        actions += [
+            self._send_task(t, event.workflow, event.step) for t in fresh if t.site in self.connected and t.site not in self.excluded
+        ]
         return [*records, *failures], actions
 
     def _commit_asked(self, event: ev.CommitAsked) -> ev.Decision:
@@ -158,7 +160,7 @@ class ServerRun(RunState):
             *(task for task in self.left_open(event.workflow) if task.open.task_id not in event.still_open),
         ]
         open_ones = {task_id: (OPEN, how) for task_id, how in event.still_open.items()}
-        verdicts = [self._verdict(task, event, open_ones) for task in tasks]
+        verdicts = self._verdicts(tasks, event, open_ones)
         closed = StepClosed(
             "", event.workflow, event.step, list(event.payloads), list(event.metas), event.has_state, verdicts, event.metrics, event.at,
             self._news_of(event.notes), list(event.files), event.is_last,
@@ -179,29 +181,30 @@ class ServerRun(RunState):
             actions += [Send(site, AbortTask(self.run, task.open.task_id, STEP_CLOSED)) for task in stopped]
         return actions
 
-    def _verdict(
-        self, task: TaskState, event: ev.CommitAsked | ev.WorkflowOver, open_ones: Mapping[str, tuple[str, str]]
-    ) -> tuple[str, str, str]:
-        return task.open.task_id, *(open_ones.get(task.open.task_id) or self._verdict_of_ended(task, event))
+    def _verdicts(
+        self, tasks: Iterable[TaskState], event: ev.CommitAsked | ev.WorkflowOver, open_ones: Mapping[str, tuple[str, str]]
+    ) -> list[tuple[str, str, str]]:
+        used, unused = frozenset(event.used), frozenset(event.unused)
+        return [(task.open.task_id, *(open_ones.get(task.open.task_id) or self._verdict(task, used, unused))) for task in tasks]
 
-    def _verdict_of_ended(self, task: TaskState, event: ev.CommitAsked | ev.WorkflowOver) -> tuple[str, str]:
+    def _verdict(self, task: TaskState, used: frozenset[str], unused: frozenset[str]) -> tuple[str, str]:
         if task.rejected:
             return "rejected", task.rejected
-        if task.open.task_id in event.used:
+        if task.open.task_id in used:
             return "used", ""
         if task.received is None:
             return "missing", "gone" if task.open.site in self.gone else "no result in time"
         if task.received.failure is not None:
             return "rejected", f"failed: {task.received.failure}"
-        return ("dropped", "its scatter failed") if task.open.task_id in event.unused else ("late", "")
+        return ("dropped", "its scatter failed") if task.open.task_id in unused else ("late", "")
 
     def _workflow_over(self, event: ev.WorkflowOver) -> ev.Decision:
         told = Tell(job.WorkflowEnded(event.workflow))
         if event.workflow in self.ended_workflows:
             return [], [told]
         tasks = [task for task in self.tasks.values() if task.workflow == event.workflow]
-        open_ones = {task_id: NEVER_USED[how == "late"] for task_id, how in event.still_open.items()}
-        verdicts = [self._verdict(task, event, open_ones) for task in tasks]
+        open_ones = {task_id: _NEVER_USED for task_id, how in event.still_open.items() if how == "sent"}
+        verdicts = self._verdicts(tasks, event, open_ones)
         over = WorkflowEnded(
             "", event.workflow, list(event.payloads), list(event.metas), verdicts, event.metrics, event.at, self._news_of(event.notes),
             list(event.files),
@@ -354,18 +357,23 @@ class ServerRun(RunState):
     def _results_of_open_tasks(self) -> list[Action]:
         """What a new job process has to know of tasks that closed steps left open, in the order in which the results came."""
         answered = [task for task in self.tasks.values() if task.left_open and task.received is not None]
-        return [self._hand_on(task, task.received) for task in sorted(answered, key=lambda task: task.number) if task.received]
+        return [self._hand_on(task, task.received) for task in sorted(answered, key=_number) if task.received]
 
     def _send_task(self, task: OpenTask, workflow: str, step: int) -> Send:
         body = TaskFor(self.run, task.task_id, task.name, workflow, step, task.site, task.seed, task.deadline_seconds, task.payload)
         return Send(task.site, body, task)
 
     def _hand_on(self, task: TaskState, received: ResultReceived) -> Tell:
-        return Tell(_result_for(received, task.number), received)
+        return Tell(_result_for(received, task.number, task.rejected), received)
 
 
-def _result_for(received: ResultReceived, number: int) -> job.ResultFor:
-    return job.ResultFor(received.task_id, received.site, received.payload, received.failure, number=number)
+def _result_for(received: ResultReceived, number: int, rejected: str = "") -> job.ResultFor:
+    return job.ResultFor(received.task_id, received.site, received.payload, received.failure, number=number, rejected=rejected)
+
+
+def _number(task: TaskState) -> int:
+    """The place of its result in the journal: a process that is started again gets results in this order."""
+    return task.number
 
 
 def _is_same(asked: OpenTask, recorded: OpenTask) -> bool:

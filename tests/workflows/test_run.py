@@ -22,9 +22,10 @@ from sundog.kernel.observers import Observers
 from sundog.kernel.roles import Filter
 from sundog.kernel.shareable import Kind, Shareable
 from sundog.kernel.tasks import Result, Task
+from sundog.workflows.calls import BehindCommit, RepeatDiffers, SiteNotInRun
 from sundog.workflows.filtering import Filters
 from sundog.workflows.policy import PolicyFailed, SitesPolicy
-from sundog.workflows.run import JobRun, RepeatDiffers, SiteNotInRun
+from sundog.workflows.run import JobRun
 from sundog.workflows.supervision import LeftOpen, StepRequest, StepResult, WorkflowEnd
 
 MODEL = Shareable(Kind.WEIGHTS, {"w": np.zeros(2)})
@@ -542,8 +543,8 @@ def test_a_site_that_was_gone_before_its_workflow_is_entered_is_gone_there_too()
     assert desk.clock == 160
 
 
-def test_a_result_that_a_scatter_had_ended_without_is_late_in_the_same_step_again() -> None:
-    """It came between the end of the scatter and the death; the next scatter of the task uses it, as it would have."""
+def test_a_result_that_a_scatter_had_ended_without_is_late_again() -> None:
+    """It came between the end of the scatter and the death; the next step uses it, as it would have, and no scatter before that."""
     federation = Federation()
     ids = [called("r", "w", 0, "train", site, 1, 1) for site in SITES]
     federation.desk.ended = {0: ScatterEnd(ids, ids[:1], [], place=1)}
@@ -551,6 +552,9 @@ def test_a_result_that_a_scatter_had_ended_without_is_late_in_the_same_step_agai
         0: [partial(federation.run.on_result, task_id, site, weights(7), {}, 1) for task_id, site in zip(ids[:2], SITES[:2], strict=True)]
     }
     assert [result.site for result in federation.scatter(policy=EAGER)] == ["a"]
+    federation.will_answer("c")
+    assert [result.site for result in federation.scatter(policy=EAGER)] == ["c"]
+    federation.run.commit()
     federation.will_answer("c")
 
     assert [(result.site, result.task_id == ids[1]) for result in federation.scatter(policy=EAGER)] == [("c", False), ("b", True)]
@@ -606,6 +610,76 @@ def test_a_commit_names_what_was_used_in_the_steps_without_one_before_it() -> No
     assert (second.step, second.used) == (3, ids[2])
 
 
+def test_how_scatters_ended_in_steps_without_a_commit_is_said_with_the_next_tasks_in_one_sequence() -> None:
+    federation = Federation()
+    for _ in federation.run.steps(3):
+        for site in SITES:
+            federation.will_answer(site)
+        federation.scatter()
+
+    ended = [[(end.place, end.tasks) for end in request.ended] for request in federation.desk.requests]
+    ids = [list(request.ids) for request in federation.desk.requests]
+    assert ended == [[], [(1, ids[0])], [(2, ids[1])]]
+
+
+def test_a_step_that_is_opened_twice_numbers_its_tasks_on() -> None:
+    """Two loops over the same steps, without a commit: the second one's tasks are others."""
+    federation = Federation()
+    for _ in range(2):
+        for _step in federation.run.steps(1):
+            for site in SITES:
+                federation.will_answer(site)
+            federation.scatter()
+
+    first, second = federation.desk.requests
+    assert (first.step, second.step, second.nth) == (0, 0, (2, 2, 2))
+    assert set(first.ids).isdisjoint(second.ids)
+
+
+@pytest.mark.parametrize("act", [lambda run: run.send(Task("train", MODEL), "a"), lambda run: run.commit()])
+def test_nothing_comes_behind_the_commit_of_a_turn(act: Callable[[JobRun], object]) -> None:
+    """After a crash the turn does not run again, so it would be left out."""
+    federation = Federation()
+    for _ in federation.run.steps(2):
+        federation.run.commit()
+        with pytest.raises(BehindCommit, match=r"behind run\.commit in one turn of run\.steps"):
+            act(federation.run)
+
+    act(federation.run)  # behind the loop it is repeated
+
+
+def test_a_result_that_was_rejected_stays_rejected_whatever_the_check_says_now() -> None:
+    federation = Federation()
+    for number, site in enumerate(SITES, 1):
+        task_id = called("r", "w", 0, "train", site, 1, 1)
+        arrival = partial(federation.run.on_result, task_id, site, weights(1), {}, number, "not like the others" if site == "b" else "")
+        federation.will(arrival)
+
+    results = federation.scatter(policy=SitesPolicy(2, on_missing="continue", grace_seconds=0), check=lambda _: None)
+
+    assert [result.site for result in results] == ["a", "c"]
+    assert federation.desk.rejected == [(called("r", "w", 0, "train", "b", 1, 1), "not like the others")]
+
+
+def test_a_repeated_scatter_whose_result_cannot_be_read_any_more_ends_with_an_error() -> None:
+    federation = ended_as(0, [0, 1])
+    federation.desk.known[0][1] = partial(federation.run.on_unreadable, called("r", "w", 0, "train", "b", 1, 1), BOOM)
+
+    with pytest.raises(RepeatDiffers, match="boom"):
+        federation.scatter()
+
+
+def test_tasks_that_could_not_be_opened_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    federation = Federation()
+    with monkeypatch.context() as patch:
+        patch.setattr(federation.desk, "open_step", lambda _: (_ for _ in ()).throw(OverflowError("too large")))
+        with pytest.raises(OverflowError):
+            federation.run.send(Task("train", MODEL), "a")
+
+    with pytest.raises(ValueError, match="at least one task that was sent"):
+        federation.run.next_result()
+
+
 def test_what_is_not_a_task_is_refused_where_it_is_sent() -> None:
     federation = Federation()
 
@@ -637,9 +711,9 @@ def ended_as(number: int, results: list[int], lost: dict[str, str] | None = None
     """A run whose first scatter had ended with the results at these places of its sites."""
     federation, ids = Federation(), []
     for site in SITES:
-        federation.run._numbers["train", site] += 1
+        federation.run._since.numbers[0, "train", site] += 1
         ids.append(called("r", "w", 0, "train", site, 1, 1))
-    federation.run._numbers.clear()
+    federation.run._since.numbers.clear()
     end = ScatterEnd(ids, [ids[place] for place in results], sorted((lost or {}).items()), is_failed)
     federation.desk.ended[number] = end
     federation.desk.known[number] = [

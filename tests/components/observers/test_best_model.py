@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sundog.components.observers.best_model import IntimeModelSelector, MetricUnclear, NoPersistor
-from sundog.kernel.context import Context, RoleCalls, entered
+from sundog.kernel.context import Context, RoleCalls, current_context, entered
 from sundog.kernel.hookspecs import observe
 from sundog.kernel.observers import Observers
 from sundog.kernel.roles import Persistor
@@ -69,7 +69,9 @@ def model(number: float) -> Shareable:
 def one_step(selector: IntimeModelSelector, step: int, **sites: dict[str, Any]) -> None:
     """A step whose model is called by its number; site → its result's meta."""
     selector.step_started()
-    selector.before_task_sent(Task("train", model(step)))
+    task = Task("train", model(step))
+    for site in sites:
+        selector.before_task_sent(task, site)
     for site, meta in sites.items():
         selector.result_accepted(Result(site, "train", Shareable(Kind.WEIGHTS, {"w": [0.0]}, meta)))
     selector.before_aggregation(step)
@@ -152,7 +154,7 @@ def test_a_step_without_numbers_or_without_a_model_decides_nothing(persistor: Ke
     selector = IntimeModelSelector()
 
     one_step(selector, 0, a={"num_examples": 1})
-    selector.before_task_sent(Task("submit_model"))
+    selector.before_task_sent(Task("submit_model"), "a")
     selector.result_accepted(Result("a", "submit_model", Shareable(Kind.WEIGHTS, meta=report(1))))
     selector.before_aggregation(1)
 
@@ -172,3 +174,18 @@ def test_two_persistors_must_be_told_apart(persistor: Kept) -> None:
         one_step(IntimeModelSelector(persistor=persistor), 0, a=report(1))
 
     assert persistor.saved == [(0, "best")]
+
+
+def test_numbers_of_an_earlier_model_do_not_count(persistor: Kept) -> None:
+    """A late result speaks of the model of its own step; a site that was sent two models in a step may speak of either."""
+    selector, step = IntimeModelSelector(), current_context().step
+    first, second = Task("train", model(0)), Task("train", model(1))
+    selector.step_started()
+    for site in ("a", "b", "c"):
+        selector.before_task_sent(first if site == "c" else second, site)
+    selector.before_task_sent(second, "c")
+    for site, value, made_in in (("a", 0.5, step), ("b", 0.9, step - 1), ("c", 0.9, step)):
+        selector.result_accepted(Result(site, "train", Shareable(Kind.WEIGHTS, {"w": [0.0]}, report(value)), step=made_in))
+    selector.before_aggregation(1)
+
+    assert (selector.best, persistor.saved) == (0.5, [(1, "best")])

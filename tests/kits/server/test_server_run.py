@@ -367,7 +367,7 @@ def test_open_tasks_of_a_workflow_that_has_ended_are_dropped_and_their_sites_sto
 
     said = [
         ("train 0 site-1", "dropped", "its workflow has ended"),
-        ("train 0 site-2", "missing", "no result before the end of its workflow"),
+        ("train 0 site-2", "missing", "no result in time"),
     ]
     assert ended == WorkflowEnded("", WORKFLOW, [], [], said, StepMetrics({}, {}), 9.0)
     assert story.sent == [
@@ -397,6 +397,38 @@ def test_the_end_of_a_workflow_closes_what_it_did_behind_its_last_commit(story: 
     (report,) = story.run.rounds
     assert (report.round, report.used, report.rejected) == (0, ["site-1"], {"site-2": "not finite"})
     assert (report.metrics, report.own_metrics, report.notes) == (metrics.sites, metrics.own, ["a note"])
+
+
+def test_a_late_result_that_came_before_the_end_of_its_workflow_is_late_and_not_missing(story: Story) -> None:
+    story.result("site-1")
+    story.commit(used=("site-1",), still_open={"train 0 site-2": "late"})
+    story.result("site-2")
+
+    (ended,) = story.on(ev.WorkflowOver(WORKFLOW, (), (), (), {"train 0 site-2": "late"}, StepMetrics({}, {}), 9.0))
+
+    assert isinstance(ended, WorkflowEnded)
+    assert ended.verdicts == [("train 0 site-2", "late", "")]
+
+
+def test_a_result_that_is_used_behind_the_last_commit_has_a_round(story: Story) -> None:
+    story.commit(used=(), still_open={"train 0 site-1": "sent", "train 0 site-2": "sent"}, notes=("a",))
+    story.result("site-1")
+
+    story.on(ev.WorkflowOver(WORKFLOW, (), (), ("train 0 site-1",), {"train 0 site-2": "sent"}, StepMetrics({}, {}), 9.0, ("b",)))
+
+    assert [(one.round, one.used, one.notes) for one in story.run.rounds] == [(0, [], ["a"]), (1, ["site-1"], ["b"])]
+
+
+def test_a_new_job_process_is_handed_the_results_of_a_step_in_the_order_of_the_journal_with_what_was_rejected(story: Story) -> None:
+    story.result("site-2")
+    story.result("site-1")
+    story.on(ev.RejectAsked("train 0 site-1", "not like the others"))
+    story.die()
+
+    story.step()
+
+    handed = [(message.site, message.rejected) for message in story.told if isinstance(message, job.ResultFor)]
+    assert handed == [("site-2", ""), ("site-1", "not like the others")]
 
 
 def test_a_commit_closes_the_steps_without_one_before_it(story: Story) -> None:
