@@ -36,6 +36,19 @@ def test_what_an_earlier_process_noted_stays_in_the_file_which_belongs_to_the_co
     assert context.kept == {"cross_site_val/cross_val_results.json"}
 
 
+def test_what_was_noted_behind_the_last_commit_is_written_by_the_next_process(tmp_path: Path) -> None:
+    """The end of a workflow saves the state of components, and writes no file."""
+    first, second = ValidationJsonGenerator(), ValidationJsonGenerator()
+    first.validation_result_received("a", "site-1", {"x": 1})
+    state = first.state()
+    assert state is not None
+    with entered(Context(folder=tmp_path)):
+        second.restore(state)
+        second.run_ended()
+
+    assert json.loads((tmp_path / "cross_site_val" / "cross_val_results.json").read_text()) == {"site-1": {"a": {"x": 1}}}
+
+
 def test_without_results_there_is_no_file(tmp_path: Path) -> None:
     with entered(Context(folder=tmp_path)):
         generator = ValidationJsonGenerator()

@@ -284,6 +284,29 @@ def test_a_workflow_that_has_ended_is_not_run_again(tmp_path: Path) -> None:
     assert (tmp_path / "rest" / "seen.txt").read_text() == (tmp_path / "whole" / "seen.txt").read_text() == "one two "
 
 
+EVALUATION = (
+    CODE.replace("\nfrom sundog", "\nimport numpy as np\nfrom sundog", 1)
+    + """
+MODEL = Shareable("WEIGHTS", {"w": np.zeros(20_000)})
+
+class Evaluation(Workflow):
+    def run(self, run):
+        run.scatter(Task("validate", MODEL))
+"""
+)
+
+
+def test_behind_the_end_of_a_workflow_a_model_is_handed_over_again(tmp_path: Path) -> None:
+    """The supervisor may have removed it by then, as behind a commit."""
+    played = Played(tmp_path, code=EVALUATION)
+    config = {"workflows": [part(name, "Evaluation") for name in ("one", "two")], "components": []}
+    (tmp_path / "app" / "config" / "config_fed_server.json").write_text(json.dumps(config))
+
+    assert played.run() == say.Finish()
+
+    assert [bool(message.payloads[0].name) for message in played.desk.of(say.OpenStep)] == [True, True]
+
+
 def test_an_exception_of_the_workflow_is_the_failure_of_the_run_with_its_line(tmp_path: Path) -> None:
     finish = Played(tmp_path, act="raise ValueError('no idea')").run()
 
