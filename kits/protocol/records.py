@@ -64,13 +64,20 @@ class OpenTask(Message, tag=2):
     task_id: str
     site: str
     name: str
-    payload: Payload
-    meta: bytes
-    """What stands in front of the payload's blob: the model's meta and the shared values."""
+    carried: int
+    """What it carries: the place in the record's list."""
     seed: int
     deadline_seconds: float | None
     nth: int = 1
     """It is the n-th of this name for the site in the step."""
+
+
+class Carried(Message, tag=11):
+    """What tasks of a StepOpened carry."""
+
+    payload: Payload
+    meta: bytes
+    """What stands in front of the payload's blob: the model's meta and the shared values."""
 
 
 class StepOpened(Record, tag=3):
@@ -81,6 +88,8 @@ class StepOpened(Record, tag=3):
     step: int
     policy: str
     tasks: list[OpenTask]
+    carried: list[Carried]
+    """Mostly one for all sites."""
     time_seconds: float
 
 

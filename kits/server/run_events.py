@@ -9,7 +9,7 @@ from ...kernel.errors import Failure
 from ...kernel.messages import Message, Payload, ScatterEnd, StepMetrics
 from ..handover.messages import Finish
 from ..protocol.messages import Offer
-from ..protocol.records import AnyRecord, OpenTask, ResultReceived, RunFinished
+from ..protocol.records import AnyRecord, Carried, OpenTask, ResultReceived, RunFinished
 
 # `at` is the time of an event, in seconds since 1970: the reducer has no clock of its own.
 
@@ -30,6 +30,7 @@ class StepAsked:
     step: int
     policy: str
     tasks: tuple[OpenTask, ...]
+    carried: tuple[Carried, ...]
     at: float
     ended: tuple[ScatterEnd, ...] = ()
     """How those ended that were under way before."""
@@ -211,7 +212,7 @@ class Send:
 
     site: str
     message: Message
-    task: OpenTask | None = None
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True, slots=True)

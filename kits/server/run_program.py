@@ -23,7 +23,7 @@ from ...transports.link.link import LinkClosed
 from ...workflows.supervision import LeftOpen
 from ..handover import messages as job
 from ..protocol.messages import Grew, Offer, RunEnded
-from ..protocol.records import OpenTask, RunFinished
+from ..protocol.records import Carried, OpenTask, RunFinished
 from ..supervisor.alarms import Alarms
 from ..supervisor.effects import Ordered
 from ..supervisor.job_channel import job_spec
@@ -196,11 +196,11 @@ class ServerRunProgram:
         tasks = []
         for task_id, site, index, nth in message.tasks:
             seed = derive_seed(self.meta.seed, *task_place(message.workflow, message.step, message.name, site, nth))
-            payload, meta = message.payloads[index], metas[index]
-            tasks.append(OpenTask(task_id, site, message.name, payload, meta, seed, seconds, nth))
+            tasks.append(OpenTask(task_id, site, message.name, index, seed, seconds, nth))
             if seconds is not None:
                 self._alarms.set(task_id, seconds, partial(self._deadline_over, task_id, site, seconds))
-        asked = ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), self._now(), tuple(message.ended))
+        carried = tuple(Carried(payload, meta) for payload, meta in zip(message.payloads, metas, strict=True))
+        asked = ev.StepAsked(message.workflow, message.step, message.policy, tuple(tasks), carried, self._now(), tuple(message.ended))
         self.feed(asked, first)
 
     def _deadline_over(self, task_id: str, site: str, seconds: float) -> None:
@@ -263,14 +263,14 @@ class ServerRunProgram:
         link = self._services.link_of(action.site)
         if link is None:
             return
-        task = action.task
-        if task is None:
+        carried = action.carried
+        if carried is None:
             link.send(action.message)
             return
-        inline = self.blobs.inline(task.payload)
-        if inline is None and task.payload.has_blob:
-            self.blobs.offer(link, task.payload)
-        link.send(action.message, task.meta, *(() if inline is None else (inline,)))
+        inline = self.blobs.inline(carried.payload)
+        if inline is None and carried.payload.has_blob:
+            self.blobs.offer(link, carried.payload)
+        link.send(action.message, carried.meta, *(() if inline is None else (inline,)))
 
     async def _receive(self, action: ev.Receive) -> None:
         payload, first = action.offer.payload, []

@@ -19,6 +19,7 @@ from ...kernel.messages import Payload, ScatterEnd, StepMetrics
 from ..protocol.answers import RoundReport
 from ..protocol.records import (
     AnyRecord,
+    Carried,
     OpenTask,
     ResultReceived,
     ResultRejected,
@@ -51,6 +52,7 @@ class TaskState:
     """One task, from its record to its last verdict."""
 
     open: OpenTask
+    carried: Carried
     workflow: str
     step: int
     received: ResultReceived | None = None
@@ -216,14 +218,14 @@ class RunState:
                 yield kept.payload
         yield from self.files.values()
         for task in self.tasks.values():
-            yield task.open.payload
+            yield task.carried.payload
             if task.received is not None and task.received.payload is not None:
                 yield task.received.payload
 
     def _apply_opened(self, record: StepOpened) -> None:
         step = (record.workflow, record.step)
         self.opened_at.setdefault(step, record.time_seconds)
-        fresh = [TaskState(task, *step) for task in record.tasks]
+        fresh = [TaskState(task, record.carried[task.carried], *step) for task in record.tasks]
         self.open_steps.setdefault(step, []).extend(fresh)
         self.tasks.update((task.open.task_id, task) for task in fresh)
 

@@ -15,6 +15,7 @@ from ..handover import messages as job
 from ..protocol.messages import AbortRun, AbortTask, RunEnded, Stored, TaskFor, Unknown, Verdicts
 from ..protocol.records import (
     AnyRecord,
+    Carried,
     OpenTask,
     ResultReceived,
     ResultRejected,
@@ -129,26 +130,26 @@ class ServerRun(RunState):
         return [started], [Launch()]
 
     def _step_asked(self, event: ev.StepAsked) -> ev.Decision:
+        asked = {t.task_id: event.carried[t.carried] for t in event.tasks}
         fresh = [t for t in event.tasks if t.task_id not in self.tasks]
         known = [self.tasks[t.task_id] for t in event.tasks if t.task_id in self.tasks]
-        changed = next((t for t in event.tasks if t.task_id in self.tasks and not _is_same(t, self.tasks[t.task_id].open)), None)
+        changed = next((t for t in known if not _is_same(asked[t.open.task_id], t.carried)), None)
         if changed is not None:
-            what = f"task {changed.name!r} for {changed.site} carries another payload than before a process of the run died"
+            what = f"task {changed.open.name!r} for {changed.open.site} carries another payload than before a process of the run died"
             error = TaskDiffers(what, where=f"{event.workflow}, step {event.step}")
             return self._broken(ev.Broken(Failure.of(error, site="server"), event.at))
         records: list[AnyRecord] = [
             ScatterEnded("", event.workflow, event.step, end) for end in event.ended if end.tasks[0] not in self.ended_scatters
         ]
-        records += [StepOpened("", event.workflow, event.step, event.policy, fresh, event.at)] if fresh else []
+        records += [StepOpened("", event.workflow, event.step, event.policy, fresh, list(event.carried), event.at)] if fresh else []
         barred = [t for t in fresh if t.site in self.excluded]
         failures = [ResultReceived("", t.task_id, t.site, None, b"", self.excluded[t.site], event.at) for t in barred]
         before = self.ended_scatters.get(event.tasks[0].task_id) if event.tasks else None
         actions: list[Action] = [Tell(_result_for(failure, self.results + number)) for number, failure in enumerate(failures, 1)]
         actions += [self._hand_on(task, task.received) for task in sorted(known, key=_number) if task.received is not None]
         actions += [Tell(job.StepOpened(event.workflow, event.step, before))]
-        actions += [
-            self._send_task(t, event.workflow, event.step) for t in fresh if t.site in self.connected and t.site not in self.excluded
-        ]
+        reachable = self.connected - self.excluded.keys()
+        actions += [self._send_task(t, asked[t.task_id], event.workflow, event.step) for t in fresh if t.site in reachable]
         return [*records, *failures], actions
 
     def _commit_asked(self, event: ev.CommitAsked) -> ev.Decision:
@@ -273,7 +274,8 @@ class ServerRun(RunState):
         owed = {t.open.task_id for t in self._open_tasks(event.site)}
         actions += [Send(event.site, AbortTask(self.run, task_id, NOT_WANTED)) for task_id in event.working if task_id not in owed]
         has = {*event.working, *event.kept}
-        actions += [self._send_task(t.open, t.workflow, t.step) for t in self._open_tasks(event.site) if t.open.task_id not in has]
+        owing = [t for t in self._open_tasks(event.site) if t.open.task_id not in has]
+        actions += [self._send_task(t.open, t.carried, t.workflow, t.step) for t in owing]
         return [], actions
 
     def _site_down(self, event: ev.SiteDown) -> ev.Decision:
@@ -359,9 +361,9 @@ class ServerRun(RunState):
         answered = [task for task in self.tasks.values() if task.left_open and task.received is not None]
         return [self._hand_on(task, task.received) for task in sorted(answered, key=_number) if task.received]
 
-    def _send_task(self, task: OpenTask, workflow: str, step: int) -> Send:
-        body = TaskFor(self.run, task.task_id, task.name, workflow, step, task.site, task.seed, task.deadline_seconds, task.payload)
-        return Send(task.site, body, task)
+    def _send_task(self, task: OpenTask, carried: Carried, workflow: str, step: int) -> Send:
+        body = TaskFor(self.run, task.task_id, task.name, workflow, step, task.site, task.seed, task.deadline_seconds, carried.payload)
+        return Send(task.site, body, carried)
 
     def _hand_on(self, task: TaskState, received: ResultReceived) -> Tell:
         return Tell(_result_for(received, task.number, task.rejected), received)
@@ -376,7 +378,7 @@ def _number(task: TaskState) -> int:
     return task.number
 
 
-def _is_same(asked: OpenTask, recorded: OpenTask) -> bool:
+def _is_same(asked: Carried, recorded: Carried) -> bool:
     """Whether a task that is asked for again carries what it did: where its file was handed over does not matter."""
     return (asked.payload.sha256, asked.meta) == (recorded.payload.sha256, recorded.meta)
 

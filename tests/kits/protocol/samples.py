@@ -38,7 +38,9 @@ MESSAGES: list[Message] = [
 ]  # fmt: skip
 RECORDS: list[rec.AnyRecord] = [
     rec.RunStarted("0123456789abcdef", "run", 4, ["site-1"], 7, 1.5),
-    rec.StepOpened("0123456789abcdef", "sag", 2, "all", [rec.OpenTask("t1", "site-1", "train", PAYLOAD, b"meta", 77, 60.0)], 1.5),
+    rec.StepOpened(
+        "0123456789abcdef", "sag", 2, "all", [rec.OpenTask("t1", "site-1", "train", 0, 77, 60.0)], [rec.Carried(PAYLOAD, b"meta")], 1.5
+    ),
     rec.ScatterEnded("0123456789abcdef", "sag", 2, END),
     rec.StepReopened("0123456789abcdef", "sag", 2, 2),
     rec.ResultReceived("0123456789abcdef", "t1", "site-1", PAYLOAD, b"meta", FAILURE, 1.5),

@@ -12,7 +12,7 @@ import pytest
 from sundog.kernel.messages import Codec, Message, MessageError, Payload, encode
 from sundog.kits.handover.messages import JobMessage
 from sundog.kits.protocol.messages import Check, Checked, Offer, PeerMessage, RunSync, TaskFor
-from sundog.kits.protocol.records import AnyRecord, OpenTask, decode_record, encode_record
+from sundog.kits.protocol.records import AnyRecord, Carried, OpenTask, decode_record, encode_record
 from sundog.transports.link.messages import LinkMessage
 
 from .samples import FAMILIES, MESSAGES, RECORDS, kinds
@@ -60,7 +60,7 @@ def test_every_message_and_every_record_has_a_golden_one() -> None:
 
 def test_no_two_messages_have_one_tag_and_no_two_records() -> None:
     messages = [*{kind for family in FAMILIES.values() for kind in kinds(family)}, RunSync]
-    records = [*kinds(AnyRecord), OpenTask]
+    records = [*kinds(AnyRecord), OpenTask, Carried]
 
     for group in (messages, records):
         tags = [tag_of(kind) for kind in group]

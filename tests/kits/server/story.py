@@ -8,7 +8,7 @@ from sundog.kernel.errors import Failure
 from sundog.kernel.messages import Message, Payload, ScatterEnd, StepMetrics
 from sundog.kits.handover.messages import Finish
 from sundog.kits.protocol.messages import Offer
-from sundog.kits.protocol.records import AnyRecord, OpenTask
+from sundog.kits.protocol.records import AnyRecord, Carried, OpenTask
 from sundog.kits.server import run_events as ev
 from sundog.kits.server.server_run import ServerRun
 
@@ -18,8 +18,11 @@ BOOM = Failure("SD-4090", "ValueError: boom", "train.py:3")
 WORKFLOW = "train"
 
 
+CARRIED = Carried(MODEL, b"meta")
+
+
 def open_task(site: str, step: int = 0, name: str = "train") -> OpenTask:
-    return OpenTask(f"{name} {step} {site}", site, name, MODEL, b"meta", 7, None)
+    return OpenTask(f"{name} {step} {site}", site, name, 0, 7, None)
 
 
 @dataclass
@@ -59,7 +62,9 @@ class Story:
     def step(
         self, step: int = 0, *, sites: tuple[str, ...] = SITES, name: str = "train", ended: tuple[ScatterEnd, ...] = ()
     ) -> list[AnyRecord]:
-        return self.on(ev.StepAsked(WORKFLOW, step, "all", tuple(open_task(site, step, name) for site in sites), self.at, ended))
+        return self.on(
+            ev.StepAsked(WORKFLOW, step, "all", tuple(open_task(site, step, name) for site in sites), (CARRIED,), self.at, ended)
+        )
 
     def offer(self, site: str, step: int = 0, failure: Failure | None = None, *, task_id: str = "") -> list[AnyRecord]:
         return self.on(ev.Offered(site, self._offer(site, step, failure, task_id), b"m", None))

@@ -14,7 +14,7 @@ from sundog.kernel.messages import MAX_HEADER_BYTES, Message, Payload, StepMetri
 from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from sundog.kernel.transport import Connection, EndOfConnection, Frame
 from sundog.kits.handover import messages as job
-from sundog.kits.protocol.records import AnyRecord, OpenTask, ResultReceived, RunFinished, Status
+from sundog.kits.protocol.records import AnyRecord, Carried, OpenTask, ResultReceived, RunFinished, Status
 from sundog.kits.server import run_events as ev
 from sundog.kits.server.run_blobs import RunBlobs
 from sundog.kits.server.run_program import JOB_MESSAGES_WAITING, ServerRunProgram
@@ -258,7 +258,7 @@ async def test_a_jobs_long_reason_is_cut(tmp_path: Path, writer: Writer) -> None
     made = Made(tmp_path, writer, launcher)
     made.program.begin()
     await launcher.next(job.Start)
-    made.program.feed(ev.StepAsked("w", 0, "all", (OpenTask("t", "site-1", "train", Payload(0), b"", 7, None),), 0.0))
+    made.program.feed(ev.StepAsked("w", 0, "all", (OpenTask("t", "site-1", "train", 0, 7, None),), (Carried(Payload(0), b""),), 0.0))
 
     await made.program._on_message(job.Reject("t", "x" * 10_000), memoryview(b""))
     await made.program._on_message(job.Finish(aborted="x" * 10_000), memoryview(b""))

@@ -24,7 +24,7 @@ from sundog.kits.server import run_events as ev
 from sundog.kits.server.run_state import ClosedTasks, Committed, Kept, Phase
 from sundog.kits.server.server_run import MAX_DEATHS
 
-from .story import BOOM, MODEL, RESULT, SITES, STATE, WORKFLOW, Story, open_task
+from .story import BOOM, CARRIED, MODEL, RESULT, SITES, STATE, WORKFLOW, Story, open_task
 
 SILENT = Failure("SD-4105", "silent")
 
@@ -60,7 +60,7 @@ def test_a_step_is_recorded_then_the_job_is_told_then_each_site_gets_its_task() 
 
     written = story.step()
 
-    assert written == [StepOpened("", WORKFLOW, 0, "all", [open_task(site) for site in SITES], 1.0)]
+    assert written == [StepOpened("", WORKFLOW, 0, "all", [open_task(site) for site in SITES], [CARRIED], 1.0)]
     assert story.asked == ["Tell", "Send", "Send"]
     assert story.sent[0] == ("site-1", TaskFor("r", "train 0 site-1", "train", WORKFLOW, 0, "site-1", 7, None, MODEL))
 
@@ -237,7 +237,7 @@ def test_a_step_that_grew_when_it_was_asked_for_again_records_only_what_is_new(s
     story.die()
     both = (open_task("site-1"), open_task("site-1", name="evaluate"))
 
-    (written,) = story.on(ev.StepAsked(WORKFLOW, 0, "all", both, 9.0))
+    (written,) = story.on(ev.StepAsked(WORKFLOW, 0, "all", both, (CARRIED,), 9.0))
 
     assert isinstance(written, StepOpened)
     assert [task.task_id for task in written.tasks] == ["evaluate 0 site-1"]
@@ -264,10 +264,10 @@ def test_how_a_scatter_ended_before_another_began_is_told_to_the_process_that_re
 def test_a_task_asked_for_again_with_another_payload_breaks_the_run_with_a_code(story: Story, what: str) -> None:
     story.result("site-1")
     story.die()
-    first, second = open_task("site-1"), open_task("site-2")
-    second = replace(second, payload=STATE) if what == "tensors" else replace(second, meta=b"other")
+    first, second = open_task("site-1"), replace(open_task("site-2"), carried=1)
+    other = replace(CARRIED, payload=STATE) if what == "tensors" else replace(CARRIED, meta=b"other")
 
-    assert story.on(ev.StepAsked(WORKFLOW, 0, "all", (first, second), 9.0)) == []
+    assert story.on(ev.StepAsked(WORKFLOW, 0, "all", (first, second), (CARRIED, other), 9.0)) == []
 
     assert "StopJob" in story.asked
     assert not any(isinstance(message, job.StepOpened | job.ResultFor) for message in story.told)
@@ -279,7 +279,8 @@ def test_a_task_asked_for_again_with_another_payload_breaks_the_run_with_a_code(
 def test_where_a_file_was_handed_over_makes_no_other_task_of_it(story: Story) -> None:
     story.die()
 
-    story.on(ev.StepAsked(WORKFLOW, 0, "all", (replace(open_task("site-1"), payload=replace(MODEL, name="out.1")),), 9.0))
+    moved = replace(CARRIED, payload=replace(MODEL, name="out.1"))
+    story.on(ev.StepAsked(WORKFLOW, 0, "all", (open_task("site-1"),), (moved,), 9.0))
 
     assert story.told == [job.StepOpened(WORKFLOW, 0)]
 
