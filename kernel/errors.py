@@ -216,6 +216,8 @@ def _as_imported(file: str) -> str:
 
 
 def _is_library(frame: Any) -> bool:
+    if frame.filename.startswith("<"):  # such as the constructor that a dataclass makes
+        return True
     path = str(Path(frame.filename).resolve())
     ours = any(path.startswith(f"{_OURS}/{part}/") for part in ("kernel", "transports", "components", "workflows", "kits"))
-    return ours or path.startswith(_FOREIGN) or frame.filename.startswith("<frozen")
+    return ours or path.startswith(_FOREIGN)

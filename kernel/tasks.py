@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ class Task:
 
     Raises:
         TypeError: the model is something else than a Shareable.
-        ValueError: the name is empty or longer than 256 characters.
+        ValueError: the name is empty or longer than 256 characters, or the deadline is not a number of seconds above 0.
     """
 
     name: str
@@ -36,8 +37,14 @@ class Task:
     def __post_init__(self) -> None:
         if not 0 < len(self.name) <= MAX_NAME_CHARACTERS:
             raise ValueError(f"wanted a task name of 1 to {MAX_NAME_CHARACTERS} characters, got {len(self.name)}: {self.name:.40}")
+        if not _is_deadline(self.deadline_seconds):
+            raise ValueError(f"Task {self.name!r}: wanted deadline_seconds above 0, or None, got {self.deadline_seconds!r:.40}")
         if not isinstance(self.model, Shareable | None):
             raise TypeError(f"Task {self.name!r}: wanted a Shareable as its model, or None, got a {type(self.model).__name__}")
+
+
+def _is_deadline(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and 0 < value < math.inf)
 
 
 @dataclass(frozen=True, slots=True)

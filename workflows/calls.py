@@ -12,6 +12,7 @@ from ..kernel.messages import ScatterEnd
 from ..kernel.roles import Responses
 from ..kernel.shareable import Shareable
 from ..kernel.tasks import Result, Task
+from ..kernel.wording import with_article
 from .supervision import LeftOpen
 
 GONE = "gone: "
@@ -53,6 +54,18 @@ class BehindCommit(JobError):
     """
 
     code = "SD-4113"
+
+
+class OutsideSteps(JobError):
+    """A workflow asks `run.steps` for its steps, and opens another one outside of that: before the loop, or with a commit behind it.
+
+    Cause: after a crash the loop begins behind the last commit, and what is outside of it is done again, in another step.
+
+    Cure: what comes before the loop belongs into its first turn; what comes behind it into a loop of its own:
+    `for step in run.steps(1, start=…)`. Behind the last commit tasks may be sent without one.
+    """
+
+    code = "SD-4116"
 
 
 @dataclass
@@ -130,6 +143,18 @@ class Call:
 
 
 @dataclass
+class Turns:
+    """Where a workflow is with respect to the loops over `run.steps`."""
+
+    has_some: bool = False
+    """Whether it has asked for steps."""
+    is_in_one: bool = False
+    """Whether it has been given a step and has not asked for the next."""
+    is_outside: bool = False
+    """Whether the open step was not given by a loop."""
+
+
+@dataclass
 class SinceCommit:
     """What a workflow has done since its last commit."""
 
@@ -152,3 +177,10 @@ def reopened(left: LeftOpen) -> tuple[str, Call]:
     call.nth, call.before = {left.site: left.nth}, left.before
     call.end_as_before()
     return left.task_id, call
+
+
+def refuse_unless(where: str, value: object, wanted: Any) -> None:
+    """Raises: TypeError."""
+    if not isinstance(value, wanted):
+        name = getattr(wanted, "__name__", str(wanted).replace(" | None", " or None").rpartition(".")[2])
+        raise TypeError(f"{where}: wanted {with_article(name)}, got {with_article(type(value).__name__)}: {value!r:.80}")

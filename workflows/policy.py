@@ -23,7 +23,10 @@ class PolicyFailed(ComponentError):
     code = "SD-3001"
 
     def __init__(self, task: str, policy: str, responses: Responses, *, first: Failure | None = None) -> None:
-        missing = [f"{site} {responses.lost.get(site, 'has not answered')}" for site in responses.invited if site not in responses.answered]
+        silent = [site for site in responses.invited if site not in responses.answered]
+        missing = [f"{site} {responses.lost.get(site, 'has not answered')}" for site in silent]
+        if not responses.lost and responses.pending:  # it could not be met by those that were asked
+            missing = [f"only {', '.join(responses.invited)} were asked"]
         asked = f"task {task!r} has {len(responses.answered)} of {len(responses.invited)} results"
         super().__init__("; ".join([*missing, f"{asked}, but {policy}"]), where=first.where if first else "")
         self.first = first

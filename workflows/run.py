@@ -20,8 +20,8 @@ from ..kernel.messages import ScatterEnd, StepMetrics
 from ..kernel.roles import Policy, Run, Wait
 from ..kernel.shareable import Shareable
 from ..kernel.tasks import Result, Task
-from ..kernel.wording import did_you_mean, with_article
-from .calls import GONE, BehindCommit, Call, RepeatDiffers, SinceCommit, SiteNotInRun, reopened
+from ..kernel.wording import did_you_mean
+from .calls import GONE, BehindCommit, Call, OutsideSteps, RepeatDiffers, SinceCommit, SiteNotInRun, Turns, refuse_unless, reopened
 from .filtering import Filters
 from .metrics import mean_metrics
 from .policy import PolicyFailed, SitesPolicy
@@ -62,8 +62,7 @@ class JobRun(Run):
         self._closed = -1
         self._is_over = False
         """Whether the last closed step was said to be the last one."""
-        self._is_in_turn = False
-        """Whether `steps` has given a step and not been asked for the next."""
+        self._turns = Turns()
         self.parts: Callable[[], Shareable | None] = lambda: None
 
     # --- a workflow's life --------------------------------------------------------------------------------------
@@ -76,6 +75,7 @@ class JobRun(Run):
         """
         self.context.workflow, self.context.step = workflow, -1
         self._closed, self._state, self._is_over = closed, state, is_over
+        self._turns = Turns()
         self._forget_commit()
         self._calls = self._left_open.pop(workflow, {})
         for site, failure in self._gone.items():
@@ -110,12 +110,15 @@ class JobRun(Run):
         )
 
     def steps(self, count: int, start: int = 0) -> Iterator[int]:
+        if self._turns.is_outside:
+            raise OutsideSteps("tasks were sent before run.steps", where=f"step {self.context.step}")
+        self._turns.has_some = True
         for step in range(max(start, self._closed + 1), start + count):
-            if self._is_over:
+            if self._is_over and start <= self._closed:
                 break
             self._open(step)
             self.context.events.step_started(workflow=self.context.workflow, step=step)
-            is_nested, self._is_in_turn = self._is_in_turn, True
+            is_nested, self._turns.is_in_one = self._turns.is_in_one, True
             try:
                 yield step
             except GeneratorExit:
@@ -123,11 +126,14 @@ class JobRun(Run):
                     log.warning("steps_left_behind_a_commit", workflow=self.context.workflow, step=step, cure="run.commit(…, last=True)")
                 raise
             finally:
-                self._is_in_turn = is_nested
+                self._turns.is_in_one = is_nested
         self._seed(start + count, "over")  # whatever was drawn since the last step was closed, or since a restart behind it
 
     def commit(self, state: Shareable | None = None, metrics: Mapping[str, float] | None = None, *, last: bool = False) -> None:
         self._open_next("run.commit")
+        if self._turns.has_some and self._turns.is_outside:
+            raise OutsideSteps("run.commit comes behind the loop over run.steps", where=f"step {self.context.step}")
+        refuse_unless("run.commit", state, Shareable | None)
         where = (self.context.workflow, self.context.step)
         self.context.events.before_commit(workflow=where[0], step=where[1])
         result = StepResult(
@@ -137,7 +143,7 @@ class JobRun(Run):
         kept = self._supervisor.commit(result)
         self.context.notes.clear()
         self._state = kept if kept is not None else self._state
-        self._closed, self._is_over = self.context.step, last
+        self._closed, self._is_over, self._turns.is_outside = self.context.step, last, False
         self.context.events.after_commit(workflow=where[0], step=where[1], state=self._state)
         self.context.events.step_ended(workflow=where[0], step=where[1])
         self._forget_commit()
@@ -163,7 +169,10 @@ class JobRun(Run):
     def scatter(
         self, task: Task, sites: Sequence[str] | None = None, policy: Policy | None = None, check: Callable[[Result], None] | None = None
     ) -> Iterable[Result]:
-        rule = policy or SitesPolicy()
+        rule = SitesPolicy() if policy is None else policy
+        refuse_unless("policy", rule, Policy)
+        if isinstance(sites, str):  # else each of its letters would be taken for a site
+            raise TypeError(f"sites: wanted a list of names, got a str: {sites!r:.80}")
         call = self._issue(task, tuple(sorted(set(self.sites if sites is None else sites))), rule.describe(), check)
         if call.before is None:
             self._wait_for(call, rule)
@@ -336,8 +345,7 @@ class JobRun(Run):
     def _issue(
         self, task: Task, sites: tuple[str, ...], policy: str, check: Callable[[Result], None] | None, *, is_sent: bool = False
     ) -> Call:
-        if not isinstance(task, Task):
-            raise TypeError(f'wanted a Task, got {with_article(type(task).__name__)}: {task!r:.80}; for example Task("train", model)')
+        refuse_unless("a task of the run", task, Task)
         for site in set(sites) - set(self.sites):
             raise SiteNotInRun(f"wanted sites of the run, got {site!r}{did_you_mean(site, self.sites)}", where=f"task {task.name!r}")
         self._open_next(f"task {task.name!r}")
@@ -470,9 +478,10 @@ class JobRun(Run):
         """
         if self.context.step > self._closed:
             return
-        if self._is_in_turn:
+        if self._turns.is_in_one:
             raise BehindCommit(f"{what} comes behind run.commit in one turn of run.steps", where=f"step {self._closed}")
         self._open(self._closed + 1)
+        self._turns.is_outside = True
 
     def _open(self, step: int) -> None:
         self._since.used += self._used

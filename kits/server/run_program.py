@@ -91,7 +91,7 @@ class ServerRunProgram:
             self.site_down(site)
 
     def feed(self, event: ev.Event, first: Sequence[Work] = ()) -> None:
-        """Let the reducer decide, then append, then act; in the order of the calls. `first` is written before the records, and without any, too."""
+        """Let the reducer decide, then append, then act; in the order of the calls. `first` is written before them, or alone."""
         records, actions = self.run.on(event)
         durable = self._journal.append(records, first=first) if (records or first) and not self._is_unwritable else None
         self._effects.after(durable, partial(self._perform, actions))

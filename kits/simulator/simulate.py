@@ -80,9 +80,12 @@ def simulate(
 
     Raises:
         JobRefused, NoJob: the folder is no valid job.
+        ValueError: the seed is no whole number from 0 to 2**63 - 1.
         KeyboardInterrupt: after Ctrl-C (or SIGTERM, SIGHUP), when the job has been aborted.
     """
     keep_quiet()
+    if seed is not None and not (type(seed) is int and 0 <= seed < 2**63):
+        raise ValueError(f"seed: wanted a whole number from 0 to 2**63 - 1, got {seed!r:.80}")
     folder = read_job(Path(job))
     names = _site_names(folder.meta.sites, sites)
     reason = folder.meta.waits_for(names)

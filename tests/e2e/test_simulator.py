@@ -552,6 +552,12 @@ class Notes(Learner):
 # --- what a job asks for ---
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, "7", True])
+def test_a_seed_that_is_none_is_refused_before_anything_starts(tmp_path: Path, seed: Any) -> None:
+    with pytest.raises(ValueError, match=r"seed: wanted a whole number from 0 to 2\*\*63 - 1, got"):
+        simulate(tmp_path / "job", seed=seed)
+
+
 def test_too_few_sites_are_refused_and_named(tmp_path: Path) -> None:
     """T041."""
     job = JobFolder(tmp_path / "job")

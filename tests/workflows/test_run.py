@@ -22,7 +22,7 @@ from sundog.kernel.observers import Observers
 from sundog.kernel.roles import Filter
 from sundog.kernel.shareable import Kind, Shareable
 from sundog.kernel.tasks import Result, Task
-from sundog.workflows.calls import BehindCommit, RepeatDiffers, SiteNotInRun
+from sundog.workflows.calls import BehindCommit, OutsideSteps, RepeatDiffers, SiteNotInRun
 from sundog.workflows.filtering import Filters
 from sundog.workflows.policy import PolicyFailed, SitesPolicy
 from sundog.workflows.run import JobRun
@@ -645,7 +645,53 @@ def test_nothing_comes_behind_the_commit_of_a_turn(act: Callable[[JobRun], objec
         with pytest.raises(BehindCommit, match=r"behind run\.commit in one turn of run\.steps"):
             act(federation.run)
 
-    act(federation.run)  # behind the loop it is repeated
+
+def test_a_workflow_that_asks_for_steps_opens_none_outside_of_them() -> None:
+    """After a crash it would be another step that is opened there, or the same one twice."""
+    federation = Federation()
+    federation.run.send(Task("train", MODEL), "a")
+    with pytest.raises(OutsideSteps, match=r"before run\.steps"):
+        next(iter(federation.run.steps(2)))
+
+    federation = Federation()
+    for _ in federation.run.steps(2):
+        federation.run.commit()
+    federation.run.send(Task("validate", MODEL), "a")  # without a commit it is done again
+    with pytest.raises(OutsideSteps, match="behind the loop"):
+        federation.run.commit()
+
+
+def test_the_commit_behind_a_break_closes_the_step_of_the_loop() -> None:
+    federation = Federation()
+    for _ in federation.run.steps(2):
+        federation.run.send(Task("train", MODEL), "a")
+        break
+
+    federation.run.commit()
+
+    assert [(closed.step, closed.is_last) for closed in federation.desk.closed] == [(0, False)]
+
+
+@pytest.mark.parametrize("closed", [None, 2, 6])
+def test_a_last_commit_ends_its_own_loop_and_no_later_one(closed: int | None) -> None:
+    """Also in a process that begins behind it, or behind the later loop's."""
+    federation = Federation()
+    if closed is not None:
+        federation.run.enter("w", closed, None, is_over=closed == 2)
+    for step in federation.run.steps(6):
+        federation.run.commit(last=step == 2)
+    for _ in federation.run.steps(1, start=6):
+        federation.run.commit()
+
+    assert [result.step for result in federation.desk.closed] == [
+        step for step in (0, 1, 2, 6) if step > (-1 if closed is None else closed)
+    ]
+
+
+@pytest.mark.parametrize("seconds", ["5", 0, -1, float("inf"), float("nan")])
+def test_a_deadline_is_a_number_of_seconds(seconds: Any) -> None:
+    with pytest.raises(ValueError, match="wanted deadline_seconds above 0, or None"):
+        Task("train", deadline_seconds=seconds)
 
 
 def test_a_result_that_was_rejected_stays_rejected_whatever_the_check_says_now() -> None:
@@ -683,8 +729,12 @@ def test_tasks_that_could_not_be_opened_are_not_waited_for(monkeypatch: pytest.M
 def test_what_is_not_a_task_is_refused_where_it_is_sent() -> None:
     federation = Federation()
 
-    with pytest.raises(TypeError, match=r"wanted a Task, got a str: 'train'; for example Task\(\"train\", model\)"):
+    with pytest.raises(TypeError, match="a task of the run: wanted a Task, got a str: 'train'"):
         federation.run.scatter("train")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"run\.commit: wanted a Shareable or None, got a dict"):
+        federation.run.commit({"w": 1})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="sites: wanted a list of names, got a str"):
+        federation.run.scatter(Task("train"), sites="site-1")
     with pytest.raises(ValueError, match="wanted a task name of 1 to 256 characters, got 300: xxx"):
         Task("x" * 300)
 
