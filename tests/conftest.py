@@ -67,6 +67,24 @@ def other_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
+def nest(tmp_path: Path) -> Iterator[Callable[[Path, int], None]]:
+    """Make a folder in a folder in a folder, deeper than any path is long, with a file at the bottom."""
+
+    def make(folder: Path, depth: int) -> None:
+        here = os.open(folder, os.O_RDONLY)
+        for _ in range(depth):
+            os.mkdir("abc", dir_fd=here)
+            inner = os.open("abc", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+        os.close(here)
+
+    yield make
+    subprocess.run(["rm", "-rf", "--", *tmp_path.iterdir()], check=True)  # pytest itself cannot remove such folders
+
+
+@pytest.fixture
 def operator_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Make code of the documentation importable as `clinic_plugins`, for one test."""
 

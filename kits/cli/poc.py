@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
 
+from ...kernel.errors import CommandLineError
 from ..poc.layout import ADMIN_PORT, DEFAULT_TRANSPORT, FL_PORT, TRANSPORTS, Poc, Transport
 
 DEFAULT_FOLDER = Path("poc")
 FOLDER_HELP = "The federation's folder."
 PORT = click.IntRange(0, 65535)
+
+
+class NotRemoved(CommandLineError):
+    """A federation's folder could not be removed whole.
+
+    Cause: files in it belong to another user or are protected, or a program still writes there.
+
+    Cure: end what uses the folder, then remove it as a user who may.
+    """
+
+    code = "SD-7061"
 
 
 class PocGroup(click.Group):
@@ -117,10 +128,13 @@ def clean(folder: Path, *, yes: bool) -> None:
     """Stop all, and remove the folder with all results in it."""
     from ..poc.federation import stop_poc
     from ..poc.layout import read_poc
+    from ..workspace.disk import Disk
 
     read_poc(folder)
     if not yes:
         click.confirm(f"{folder} will be deleted, with all results in it. Go on?", abort=True, err=True)
     stop_poc(folder)
-    shutil.rmtree(folder)
+    Disk().rmtree(folder)
+    if folder.exists():
+        raise NotRemoved("some of it could not be removed", where=str(folder))
     click.echo(f"{folder} is gone")

@@ -94,6 +94,7 @@ def make_poc(root: Path, poc: Poc) -> Poc:
         if root.exists():
             root.rename(old)
         made.rename(root)
+        Disk().rmtree(old)  # jobs wrote there: it may be nested deeper than the end of this block can remove
     return poc
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from ...transports.link import Link
 from ...transports.link.link import LinkClosed
 from ..protocol.answers import Files
 from ..supervisor.travel import FolderOffers, fetch_folder
+from ..workspace.disk import Disk
 from ..workspace.folders import PathRefused, Workspace, relative_path
 from ..workspace.job_state import Job
 from ..workspace.manifest import MIB, Limits, Manifest, decode_manifest, manifest_of
@@ -78,7 +78,7 @@ class Deliveries:
             await fetch_folder(link, manifest, incoming)
             return await self._jobs.take_in(incoming, request=request, submitter=link.peer.name)
         finally:
-            await asyncio.to_thread(shutil.rmtree, incoming.parent, ignore_errors=True)
+            await asyncio.to_thread(Disk().rmtree, incoming.parent)
 
     async def offer(self, link: Link, job: Job, download: str) -> tuple[Files, Files]:
         """Offer the files of a job, and those of its result, to an admin, until it says that it has them."""

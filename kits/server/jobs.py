@@ -272,5 +272,5 @@ class Jobs:
 
 
 def _copy(source: Path, target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)  # of a process that died in the middle
+    Disk().rmtree(target)  # of a process that died in the middle
     shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))

@@ -26,6 +26,7 @@ from ..supervisor.means import Means
 from ..supervisor.run_logs import RunLogs
 from ..supervisor.tasks import Tasks
 from ..workspace.blobs import BlobStore
+from ..workspace.disk import Disk
 from ..workspace.folders import Workspace
 from ..workspace.job_folder import JobFolder
 from ..workspace.job_state import Job, JobTable
@@ -307,6 +308,6 @@ class Server:
 
 def _copy_app(folder: JobFolder, target: Path) -> None:
     app = folder.app_for("server")
-    shutil.rmtree(target, ignore_errors=True)
+    Disk().rmtree(target)
     if app is not None:
         shutil.copytree(folder.path_of(app), target, ignore=shutil.ignore_patterns("meta.json", "__pycache__"))

@@ -27,6 +27,7 @@ from ..protocol.answers import JobReport
 from ..server.server import Server
 from ..site.site import Site
 from ..supervisor.means import Means, open_means
+from ..workspace.disk import Disk
 from ..workspace.folders import Workspace
 from ..workspace.job_folder import read_job
 from ..workspace.kit import Limits, ServerKit, SiteKit
@@ -92,8 +93,10 @@ def simulate(
     if reason:
         raise TooFewVirtualSites(f"the job {reason}", where=str(job))
     with ExitStack() as stack:
-        root = workspace if workspace is not None else stack.enter_context(tempfile.TemporaryDirectory(prefix="sundog-"))
-        return _Simulation(Path(job), Path(root), names, seed, watch).run()
+        root = Path(workspace if workspace is not None else tempfile.mkdtemp(prefix="sundog-"))
+        if workspace is None:
+            stack.callback(Disk().rmtree, root)
+        return _Simulation(Path(job), root, names, seed, watch).run()
 
 
 def _site_names(named: tuple[str, ...] | None, wanted: int | Sequence[str]) -> list[str]:
@@ -266,7 +269,7 @@ def _limits_for(sites: int) -> Limits:
 
 
 def _copy_job(job: Path, copy: Path) -> None:
-    shutil.rmtree(copy, ignore_errors=True)
+    Disk().rmtree(copy)
     shutil.copytree(job, copy, ignore=shutil.ignore_patterns("__pycache__"))
 
 

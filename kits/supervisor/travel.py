@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from ...transports.link.link import Link
+from ..workspace.disk import Disk
 from ..workspace.manifest import Manifest, write_tree
 
 
@@ -82,4 +82,4 @@ async def fetch_folder(link: Link, manifest: Manifest, destination: Path, *, pro
     except ExceptionGroup as errors:  # of files that failed side by side, one tells enough
         raise errors.exceptions[0] from None
     await asyncio.to_thread(write_tree, manifest, destination, lambda sha256: staging / sha256)
-    await asyncio.to_thread(shutil.rmtree, staging)
+    await asyncio.to_thread(Disk().rmtree, staging)

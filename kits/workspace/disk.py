@@ -6,13 +6,14 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 _COPY_BYTES = 1024 * 1024
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK
 """Open a file that is not there yet: what job code put in its place is neither followed nor waited for."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class Disk:
@@ -111,13 +112,14 @@ class Disk:
         path.unlink(missing_ok=True)
 
     def rmtree(self, folder: Path) -> None:
-        """Remove a folder with all that is in it, as far as that is possible."""
+        """Remove a folder with all that is in it, at any depth, as far as that is possible. Links in it are not followed; one in its place stays."""
         try:
             folder.rmdir()  # most are empty, and this is one call
         except FileNotFoundError:
             return
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                _remove_filled(folder)
 
     @contextlib.contextmanager
     def _draft_of(self, path: Path) -> Iterator[Path]:
@@ -128,3 +130,55 @@ class Disk:
         except BaseException:
             self.unlink(draft)
             raise
+
+
+def _remove_filled(folder: Path) -> None:
+    """Remove a folder level by level, with two descriptors at most.
+
+    Job code can nest folders deeper than a path is long, than Python recurses and than a process may open descriptors: what
+    lies deeper is moved up to the top before it is emptied.
+    """
+    top = os.open(folder, _FOLDER)
+    try:
+        waiting = _clear(top, top)
+        while waiting:
+            name = waiting.pop()
+            with contextlib.suppress(OSError):
+                waiting += _clear_inner(name, top)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    folder.rmdir()
+
+
+def _clear_inner(name: str, top: int) -> list[str]:
+    inner = os.open(name, _FOLDER, dir_fd=top)
+    try:
+        return _clear(inner, top)
+    finally:
+        os.close(inner)
+
+
+def _clear(folder: int, top: int) -> list[str]:
+    """Remove the files and the empty folders in an open folder; move the others to the top. Returns their names there."""
+    moved = []
+    with os.scandir(folder) as found:
+        entries = list(found)
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.name, dir_fd=folder)
+                elif not _is_removed(entry.name, folder):
+                    name = secrets.token_hex(16)
+                    os.rename(entry.name, name, src_dir_fd=folder, dst_dir_fd=top)
+                    moved.append(name)
+    return moved
+
+
+def _is_removed(name: str, folder: int) -> bool:
+    """Remove a folder if it is empty."""
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except OSError:
+        return False
+    return True

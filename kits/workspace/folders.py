@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path, PurePosixPath
 
 from ...kernel.errors import DaemonError
+from .disk import Disk
 
 MAX_PATH_BYTES = 255
 MAX_DEPTH = 16
@@ -87,7 +87,7 @@ class RunFolder:
     def renew_out(self) -> None:
         """Forget what a job process that died left in out/; a new one is kept as it is."""
         if self.out.is_symlink() or not self.out.is_dir() or any(self.out.iterdir()):
-            shutil.rmtree(self.out, ignore_errors=True)
+            Disk().rmtree(self.out)
             self.out.mkdir()
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from ...kernel.errors import JobError
+from .disk import Disk
 from .folders import PathRefused, relative_path
 
 MIB = 1024 * 1024
@@ -148,7 +149,7 @@ def write_tree(manifest: Manifest, destination: Path, blob: Callable[[str], Path
     if destination.exists():
         raise ManifestRefused("there is such a folder already", where=str(destination))
     draft = destination.with_name(f".{destination.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that died in the middle
+    Disk().rmtree(draft)  # of a process that died in the middle
     draft.mkdir(parents=True)
     for entry in manifest.files:
         target = draft / relative_path(entry.path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,47 @@ def test_the_name_of_a_draft_cannot_be_foreseen(tmp_path: Path) -> None:
 
     assert len(set(drafts)) == 2
     assert all(re.fullmatch(r"\.[0-9a-f]{32}\.draft", draft) for draft in drafts)
+
+
+def test_a_folder_is_removed_however_deeply_it_is_nested(tmp_path: Path, nest: Callable[[Path, int], None]) -> None:
+    (tmp_path / "out" / "wide").mkdir(parents=True)
+    (tmp_path / "out" / "wide" / "file").write_bytes(b"x")
+    nest(tmp_path / "out", 1500)
+    nest(tmp_path / "out" / "wide", 1500)
+
+    Disk().rmtree(tmp_path / "out")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_folder_is_removed_and_no_link_followed(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_bytes(b"x")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "kept")
+    (tmp_path / "itself").symlink_to(tmp_path / "kept")
+    (tmp_path / "plain").write_bytes(b"x")
+
+    for name in ("out", "itself", "plain", "missing"):
+        Disk().rmtree(tmp_path / name)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["itself", "kept", "plain"]
+    assert (tmp_path / "kept" / "file").exists()
+
+
+def test_what_cannot_be_removed_stays_and_the_rest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str, **place: int) -> None:
+        if name == "held":
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        unlink(name, **place)
+
+    unlink = os.unlink
+    monkeypatch.setattr(os, "unlink", refuse)
+    for name in ("a", "b"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name / "file").write_bytes(b"x")
+    (tmp_path / "out" / "a" / "held").write_bytes(b"x")
+
+    Disk().rmtree(tmp_path / "out")
+
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["held"]
