@@ -176,7 +176,10 @@ class Jobs:
     async def remove_leftovers(self) -> None:
         """Remove what is left of jobs that were deleted before."""
         for job_id in self.table.deleted:
-            await asyncio.to_thread(self._remove_files, job_id)
+            try:
+                await asyncio.to_thread(self._remove_files, job_id)
+            except Exception as exc:  # noqa: BLE001  # whatever it is, the server starts; the next start tries again
+                log.exception("job_not_removed", job=job_id, reason=str(exc))
 
     def _remove_files(self, job_id: str) -> None:
         for folder in (self.folder(job_id), self._workspace.run(job_id).root, self._workspace.blobs / job_id):

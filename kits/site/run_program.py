@@ -285,13 +285,15 @@ class SiteRunProgram:
 
     async def _end(self) -> None:
         self._metrics.close()
-        self._withdraw_all()
-        await self._output.close()
-        await self._services.on_end(self.run.run)
+        for last_step in (self._withdraw_all, self._output.close, partial(self._services.on_end, self.run.run)):
+            try:
+                await last_step()
+            except Exception as exc:  # noqa: BLE001  # whatever it is, the other steps are done and the end is told
+                log.exception("run_not_tidied_up", run=self.run.run, reason=str(exc))
         self.ended.set()
         await self._tasks.close()
 
-    def _withdraw_all(self) -> None:
+    async def _withdraw_all(self) -> None:
         transfers = self._services.link().transfers
         transfers.withdraw(self._stream, self.folder.metrics)
         for task_id in self.run.kept:

@@ -148,6 +148,33 @@ async def test_the_files_of_a_deleted_job_are_gone(tmp_path: Path) -> None:
         assert list(jobs.folder("").iterdir()) == []
 
 
+class BrokenDisk(Disk):
+    """A disk on which some names cannot be removed."""
+
+    def __init__(self) -> None:
+        self.held = ""
+
+    def unlink(self, path: Path) -> None:
+        if self.held and self.held in path.name:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        super().unlink(path)
+
+
+async def test_leftovers_of_one_job_that_cannot_be_removed_keep_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = BrokenDisk()
+    async with open_jobs(tmp_path, JobTable()) as jobs:
+        monkeypatch.setattr(jobs, "_disk", disk)
+        held, other = [await jobs.take_in(write_job(tmp_path / name)) for name in ("held", "other")]
+        for job in (held, other):
+            await jobs.change(job.id, Status.ABORTED)
+            await jobs.table.delete(job.id, "alice")
+        disk.held = held.id
+
+        await jobs.remove_leftovers()
+
+        assert [path.name for path in jobs.folder("").iterdir()] == [f".{held.id}.manifest"]
+
+
 def put_large_file(place: Path) -> None:
     place.touch()
     os.truncate(place, MAX_REPORT_BYTES + 1)

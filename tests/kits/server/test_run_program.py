@@ -161,6 +161,21 @@ async def test_a_journal_that_fails_ends_the_run(tmp_path: Path, writer: Writer,
     assert (finished.status, finished.failure.code if finished.failure else "") == (Status.EXECUTION_EXCEPTION, codes[room])
 
 
+async def test_a_last_step_that_raises_keeps_neither_the_others_nor_the_end_back(
+    tmp_path: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def finish(*_: object) -> None:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    made = Made(tmp_path, writer, Refusing())
+    monkeypatch.setattr(made.program.blobs, "finish", finish)
+
+    made.program.begin()
+
+    finished = await made.end()
+    assert finished.status == Status.EXECUTION_EXCEPTION
+
+
 async def test_a_site_that_was_lost_before_the_run_began_counts_as_silent(tmp_path: Path, writer: Writer) -> None:
     launcher = Silent()
     made = Made(tmp_path, writer, launcher)

@@ -217,3 +217,15 @@ async def test_a_run_that_has_ended_offers_nothing(made: Made) -> None:
     await made.program._end()
 
     assert made.server.offered == {}
+
+
+async def test_a_last_step_that_raises_keeps_neither_the_others_nor_the_end_back(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def close() -> None:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(made.program._output, "close", close)
+
+    await made.program._end()
+
+    assert made.ended == ["r"]
+    assert made.program.ended.is_set()
