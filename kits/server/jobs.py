@@ -178,7 +178,7 @@ class Jobs:
         for job_id in self.table.deleted:
             try:
                 await asyncio.to_thread(self._remove_files, job_id)
-            except Exception as exc:  # noqa: BLE001  # whatever it is, the server starts; the next start tries again
+            except Exception as exc:  # whatever it is, the server starts; the next start tries again
                 log.exception("job_not_removed", job=job_id, reason=str(exc))
 
     def _remove_files(self, job_id: str) -> None:

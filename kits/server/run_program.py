@@ -337,7 +337,7 @@ class ServerRunProgram:
         ):  # fmt: skip
             try:
                 await last_step
-            except Exception as exc:  # noqa: BLE001  # whatever it is, the other steps are done and the end is told
+            except Exception as exc:  # whatever it is, the other steps are done and the end is told
                 log.exception("run_not_tidied_up", run=self.run.run, reason=str(exc))
         self.ended.set()
         await self._tasks.close()

@@ -112,7 +112,7 @@ class Disk:
         path.unlink(missing_ok=True)
 
     def rmtree(self, folder: Path) -> None:
-        """Remove a folder with all that is in it, at any depth, as far as that is possible. Links in it are not followed; one in its place stays."""
+        """Remove a folder with all in it, at any depth, as far as that is possible. No link is followed; one in its place stays."""
         try:
             folder.rmdir()  # most are empty, and this is one call
         except FileNotFoundError:
