@@ -108,6 +108,7 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
     """An error as it travels: what a record keeps and a report shows.
 
     Its texts are short whoever said it, also when it is read from a message or a record; of a longer trace the end is kept.
+    They can be encoded: what is no Unicode, as in a file's name that is not UTF-8, is there as an escape.
     """
 
     code: str
@@ -122,11 +123,10 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
         if not _CODE.fullmatch(self.code):
             msgspec.structs.force_setattr(self, "code", UserCodeError.code)
         for name in ("what", "where", "cure", "site", "component"):
-            text, most = getattr(self, name), MAX_WHAT_CHARACTERS if name == "what" else MAX_PLACE_CHARACTERS
-            if len(text) > most + _MARK_CHARACTERS:  # one that was cut before stays as it is
-                msgspec.structs.force_setattr(self, name, cut(text, most))
-        if len(self.trace) > MAX_WHAT_CHARACTERS:
-            msgspec.structs.force_setattr(self, "trace", self.trace[-MAX_WHAT_CHARACTERS:])
+            text, most = _encodable(getattr(self, name)), MAX_WHAT_CHARACTERS if name == "what" else MAX_PLACE_CHARACTERS
+            # a text that was cut before stays as it is
+            msgspec.structs.force_setattr(self, name, cut(text, most) if len(text) > most + _MARK_CHARACTERS else text)
+        msgspec.structs.force_setattr(self, "trace", _encodable(self.trace)[-MAX_WHAT_CHARACTERS:])
 
     @classmethod
     def of(cls, error: BaseException, *, site: str = "", component: str = "") -> Failure:
@@ -189,6 +189,10 @@ _MARK_CHARACTERS = 20
 _CODE = re.compile(r"SD-\d{4}", re.ASCII)
 _OURS = str(Path(__file__).resolve().parent.parent)
 _FOREIGN = (f"{sys.base_prefix}/", f"{sys.prefix}/")
+
+
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _user_line(error: BaseException) -> str:

@@ -17,12 +17,16 @@ from pathlib import Path
 import msgspec
 
 from ...kernel.errors import JobError
+from ...kernel.wording import reason_of
 from .disk import Disk
 from .folders import PathRefused, relative_path
 
 MIB = 1024 * 1024
 SPARSE_BYTES = 1024 * MIB
 """From this size on a file must hold data: at least a sixteenth of it, as a file system that compresses may say less than all."""
+
+MAX_FOLDER_DEPTH = 100
+"""How deeply folders may be nested, those without files included; a file lies less deep still, see `relative_path`."""
 
 
 class ManifestRefused(JobError):
@@ -163,12 +167,27 @@ def write_tree(manifest: Manifest, destination: Path, blob: Callable[[str], Path
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name != "__pycache__":
-                yield from _walk(Path(entry.path))
-        else:
-            yield Path(entry.path)
+    """The files of a folder and those below, by name. Iterative: job code nests folders as deep as it likes."""
+    waiting = _entries(folder)
+    while waiting:
+        entry = waiting.pop()
+        path = Path(entry.path)
+        if not entry.is_dir(follow_symlinks=False):
+            yield path
+        elif entry.name != "__pycache__":
+            relative = path.relative_to(folder)
+            if len(relative.parts) > MAX_FOLDER_DEPTH:
+                raise ManifestRefused(f"wanted at most {MAX_FOLDER_DEPTH} folders in each other, got more", where=relative.as_posix())
+            waiting += _entries(path)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, the first name last."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name, reverse=True)
+    except OSError as exc:  # no permission, or a path longer than the system takes
+        raise ManifestRefused(f"wanted a folder that can be read: {reason_of(exc)}", where=folder.name) from exc
 
 
 def _within(limits: Limits, folder: Path) -> Iterator[Path]:
@@ -176,6 +195,7 @@ def _within(limits: Limits, folder: Path) -> Iterator[Path]:
     total = 0
     for number, path in enumerate(_walk(folder)):
         relative, found = path.relative_to(folder).as_posix(), path.lstat()
+        relative_path(relative)
         total += found.st_size
         if number >= limits.files:
             raise ManifestRefused(f"wanted at most {limits.files} files, got more", where=relative)
@@ -189,7 +209,6 @@ def _within(limits: Limits, folder: Path) -> Iterator[Path]:
 
 
 def _entry(path: Path, relative: str, goes_on: Callable[[], object]) -> FileEntry:
-    relative_path(relative)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,16 @@ def test_a_failure_is_short_whatever_an_exception_says(kind: type[Exception]) ->
     assert len(failure.what) < MAX_WHAT_CHARACTERS + 100
     assert failure.what.endswith("…(+19992000)") or failure.what.endswith("…(+19992012)")
     assert len(failure.trace) < 10_000
+
+
+def test_a_failure_can_be_encoded_whatever_an_exception_says() -> None:
+    """The name of a file need not be UTF-8; an error that cannot be sent leaves the one who waits for it without an answer."""
+    name = os.fsdecode(b"caf\xc3\xa9 \xff")
+
+    failure = Failure.of(JobError(name, where=name, cure=name), site=name, component=name)
+
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(failure), type=Failure) == failure
+    assert (failure.what, failure.where) == (r"café \udcff", r"café \udcff")
 
 
 def test_a_failure_is_short_whoever_says_it() -> None:

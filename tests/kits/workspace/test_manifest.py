@@ -207,3 +207,20 @@ def test_hashing_ends_between_pieces_when_nobody_waits_for_it(folder: Path) -> N
 
     with pytest.raises(StopIteration):
         manifest_of(folder, goes_on=lambda: next(calls))
+
+
+def test_a_folder_that_is_nested_too_deeply_is_refused_by_its_path(folder: Path, nest: Callable[[Path, int], None]) -> None:
+    nest(folder, 1500)
+
+    with pytest.raises(ManifestRefused, match="wanted at most 100 folders in each other") as refused:
+        manifest_of(folder, NO_LIMITS)
+    assert refused.value.where == "/".join(["abc"] * 101)
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_else_is_said_of_the_file(folder: Path) -> None:
+    (folder / os.fsdecode(b"x\xff")).touch()
+    os.truncate(folder / os.fsdecode(b"x\xff"), 2**40)
+
+    with pytest.raises(PathRefused) as refused:
+        manifest_of(folder, NO_LIMITS)
+    assert str(refused.value).encode() == b"[SD-5002] wanted printable characters and no backslash, got 'x\\udcff'"
