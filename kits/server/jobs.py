@@ -147,7 +147,11 @@ class Jobs:
     async def _enter(self, folder: Path, meta: dict[str, Any], manifest: Manifest, request: str, extra: dict[str, Any]) -> Job:
         job_id = str(uuid.uuid4())
         await asyncio.to_thread(self._store, folder, manifest, job_id)  # first: what is in the table may be dispatched at once
-        job, durable = self.table.submit(meta, job_id=job_id, request=request, content=manifest.sha256, extra=extra)
+        try:
+            job, durable = self.table.submit(meta, job_id=job_id, request=request, content=manifest.sha256, extra=extra)
+        except Exception:  # no record can be made of it
+            await asyncio.to_thread(self._remove_files, job_id)
+            raise
         self._writing[job.id] = durable
         try:
             await asyncio.shield(durable)

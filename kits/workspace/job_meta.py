@@ -87,6 +87,17 @@ class ResourcesBelowZero(JobError):
     code = "SD-4173"
 
 
+class NotRecordable(JobError):
+    """A value in meta.json cannot be recorded.
+
+    Cause: a whole number of more than 64 bits, or a text with half of a surrogate pair, as JSON can escape it.
+
+    Cure: take a smaller number, a fraction, or a text in its place.
+    """
+
+    code = "SD-4181"
+
+
 class JobMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What meta.json says; every key but deploy_map may be left out."""
 
@@ -156,6 +167,7 @@ def check_meta(meta: JobMeta, findings: Findings) -> None:
     if not meta.deploy_map:
         findings.add(NoDeployment, "deploy_map", "wanted at least one app, got {}")
         return
+    _check_recordable(msgspec.to_builtins(meta), "", findings)
     _check_names(meta, findings)
     _check_resources(meta, findings)
     named = meta.participants
@@ -167,6 +179,30 @@ def check_meta(meta: JobMeta, findings: Findings) -> None:
         findings.add(DeploymentUnclear, "deploy_map", f'no app is for "{SERVER}", got {", ".join(named)}')
     if not has_all:
         _check_sites(meta, [site for site in named if site != SERVER], findings)
+
+
+def _check_recordable(value: Any, at: str, findings: Findings) -> None:
+    """What msgpack cannot hold must not become a job: no record of it can be written."""
+    match value:
+        case int() if not -(2**63) <= value < 2**64:
+            findings.add(NotRecordable, at, f"wanted a whole number of at most 64 bits, got one of {value.bit_length()}")
+        case str() if not _is_unicode(value):
+            findings.add(NotRecordable, at, f"wanted a text in Unicode, got {value!a:.80}")
+        case dict():
+            for name, item in value.items():
+                _check_recordable(name, at, findings)
+                _check_recordable(item, f"{at}.{name}".lstrip("."), findings)
+        case list():
+            for index, item in enumerate(value):
+                _check_recordable(item, f"{at}[{index}]", findings)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_names(meta: JobMeta, findings: Findings) -> None:

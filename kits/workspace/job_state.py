@@ -247,9 +247,10 @@ class JobTable:
         return f"JobTable({len(self)} jobs, {len(self.in_state(Status.RUNNING))} running)"
 
     def _record(self, job: Job) -> asyncio.Future[None]:
-        self._keep(job)
         kept = {"meta": job.meta, "request": job.request, "content": job.content, "extra": job.extra, "reason": job.reason}
-        return self._journal.append([JobChanged("", job.id, job.status, job.history[-1].time_seconds, kept)])
+        durable = self._journal.append([JobChanged("", job.id, job.status, job.history[-1].time_seconds, kept)])
+        self._keep(job)  # last: a job whose record cannot be encoded is none
+        return durable
 
     def _forget(self, job_id: str) -> None:
         self.withdraw(job_id)

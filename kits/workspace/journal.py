@@ -129,11 +129,12 @@ class Journal:
         """
         if self._durability == "none":
             return self._writer.post(lambda: _do_all(first)) if first else _done()
-        frames = []
+        frames, last_hash = [], self._last_hash
         for record in records:
-            encoded = encode_record(msgspec.structs.replace(record, previous=self._last_hash))
-            self._last_hash = _hash(encoded)
+            encoded = encode_record(msgspec.structs.replace(record, previous=last_hash))
+            last_hash = _hash(encoded)
             frames.append(_HEADER.pack(len(encoded), zlib.crc32(encoded)) + encoded)
+        self._last_hash = last_hash  # all or none: the chain must not go on from a record that is not written
         self._waiting.append((first, b"".join(frames)))
         return self._writer.post(self._flush)
 

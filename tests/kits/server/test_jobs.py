@@ -116,6 +116,15 @@ async def test_nothing_is_left_of_a_job_whose_submission_could_not_be_written(tm
         assert list(jobs.folder("").iterdir()) == []
 
 
+async def test_nothing_is_left_of_a_job_of_which_no_record_can_be_made(tmp_path: Path) -> None:
+    async with open_jobs(tmp_path, JobTable()) as jobs:
+        with pytest.raises(OverflowError):
+            await jobs.take_in(write_job(tmp_path / "tiny"), request="r", seed=10**30)
+
+        assert list(jobs.table) == jobs.waiting() == []
+        assert list(jobs.folder("").iterdir()) == []
+
+
 async def test_a_job_whose_files_were_changed_is_refused_and_the_first_change_named(tmp_path: Path) -> None:
     async with open_jobs(tmp_path, JobTable()) as jobs:
         job = await jobs.take_in(write_job(tmp_path / "tiny"))

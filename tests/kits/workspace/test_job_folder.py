@@ -203,3 +203,25 @@ MAP = {"app": ["server", "site-1", "site-2", "site-3"]}
 def test_a_job_says_for_whom_it_waits(meta: JobMeta, present: list[str], words: str) -> None:
     """T041."""
     assert meta.waits_for(present) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (10**30, r"resource_spec.site-1.gpu: wanted a whole number of at most 64 bits, got one of 100"),
+        (-(2**63) - 1, r"resource_spec.site-1.gpu: wanted a whole number of at most 64 bits, got one of 64"),
+        ([{"deep": 2**64}], r"resource_spec.site-1.gpu[0].deep: wanted a whole number"),
+        ("\ud800", r"resource_spec.site-1.gpu: wanted a text in Unicode, got '\ud800'"),
+    ],
+)
+def test_a_value_that_no_record_can_hold_is_refused_with_its_path(tmp_path: Path, value: Any, words: str) -> None:
+    with pytest.raises(JobRefused) as refused:
+        read_job(copy(tmp_path, resource_spec={"site-1": {"gpu": value}}))
+
+    assert any(f"[SD-4181] meta.json: {words}" in str(finding) for finding in refused.value.findings)
+
+
+def test_the_largest_numbers_that_a_record_can_hold_are_taken(tmp_path: Path) -> None:
+    spec = {"site-1": {"gpu": 2**64 - 1, "ratio": 0.5}}
+
+    assert read_job(copy(tmp_path, resource_spec=spec)).meta.resource_spec == spec

@@ -156,3 +156,16 @@ async def test_an_illegal_change_leaves_no_record(federation: Federation) -> Non
 
     assert federation.table.find(job.id).status is Status.SUBMITTED
     assert federation.table.in_state(Status.SUBMITTED) == [job]
+
+
+async def test_a_job_that_cannot_be_recorded_is_not_kept_and_spoils_no_other(federation: Federation) -> None:
+    federation.submit("before", "a")
+
+    with pytest.raises(OverflowError):
+        federation.table.submit({"name": "large", "resource_spec": {"site-1": {"gpu": 10**30}}}, request="r")
+    assert federation.table.by_request("r") is None
+    federation.submit("after", "b")
+
+    assert [job.name for job in federation.table] == ["before", "after"]
+    await federation.restart()
+    assert [job.name for job in federation.table] == ["before", "after"]

@@ -65,6 +65,17 @@ async def test_an_opened_journal_goes_on_where_it_ended(tmp_path: Path, writer: 
     assert steps(read_journal(tmp_path / "j").records) == [0, 1, 2]
 
 
+async def test_records_of_which_one_cannot_be_encoded_are_not_written_and_spoil_no_later_ones(tmp_path: Path, writer: Writer) -> None:
+    journal = Journal(tmp_path / "j", writer)
+
+    with pytest.raises(OverflowError):
+        journal.append([record(0), record(10**30)])
+    await journal.append([record(1)])
+    await journal.close()
+
+    assert steps(read_journal(tmp_path / "j").records) == [1]
+
+
 async def test_with_durability_none_nothing_is_kept(tmp_path: Path, writer: Writer) -> None:
     journal = Journal(tmp_path / "j", writer, durability="none")
     await journal.append([record(0)])
