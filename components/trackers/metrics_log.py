@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import structlog
@@ -38,7 +38,8 @@ class _Line(msgspec.Struct):
     kind: str
     tag: str
     value: float | str | dict[str, float | str]
-    step: int
+    step: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    """As trackers can write it."""
     time: float
 
 
@@ -126,7 +127,7 @@ def _metric(line: bytes, site: str) -> Metric | None:
     try:
         read = msgspec.json.decode(line, type=_Line)
         return Metric(site, read.kind, read.tag, _value(read), read.step, read.time)
-    except (msgspec.DecodeError, ValueError):  # ValueError: of _value
+    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: of _value; RecursionError: nested without end
         return None
 
 

@@ -10,6 +10,7 @@ import structlog
 
 from ...kernel.errors import SundogError
 from ...transports.link.link import Link
+from ...transports.link.partfile import CannotWrite
 from ..supervisor.tasks import Tasks
 
 log = structlog.get_logger()
@@ -24,14 +25,15 @@ class Streams:
         self._on_read = on_read
         self._wanted: dict[tuple[str, str, str], int] = {}
         self._running: dict[tuple[str, str, str], asyncio.Task[None]] = {}
+        self._lost: set[tuple[str, str, str]] = set()
+        """Those that cannot be written: job code has put something in their place, say."""
         self._tasks = Tasks("streams")
 
     def grew(self, link: Link, run: str, stream: str, size: int, target: Path) -> None:
         """A site says that one of its streams has this size now."""
         key = (run, link.peer.name, stream)
         self._wanted[key] = max(size, self._wanted.get(key, 0))
-        if key not in self._running:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        if key not in self._running and key not in self._lost:
             self._running[key] = self._tasks.start(self._follow(link, key, target))
 
     async def settle(self, run: str) -> None:
@@ -43,6 +45,7 @@ class Streams:
         """The run is over."""
         for key in [key for key in self._wanted if key[0] == run]:
             del self._wanted[key]
+        self._lost = {key for key in self._lost if key[0] != run}
 
     async def close(self) -> None:
         """End all."""
@@ -50,7 +53,11 @@ class Streams:
 
     async def _follow(self, link: Link, key: tuple[str, str, str], target: Path) -> None:
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             await self._fetch(link, key, target)
+        except (OSError, CannotWrite) as exc:  # for good: the run goes on without it, and the log says so once
+            self._lost.add(key)
+            log.warning("stream_not_written", run=key[0], site=key[1], stream=key[2], error=str(exc))
         except SundogError as exc:
             log.warning("stream_interrupted", run=key[0], site=key[1], stream=key[2], error=exc.what)
         finally:

@@ -137,6 +137,26 @@ class Watcher:
         self.seen.append((name, value, step, site))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"x":' + b"[" * 400_000,
+        b'{"kind": "scalar", "tag": "loss", "value": 1.0, "step": 9223372036854775808, "time": 1}',
+        b'{"kind": "scalar", "tag": "loss", "value": 1.0, "step": 1000000000000000000000000, "time": 1}',
+        b'{"kind": "scalar", "tag": "\\ud800", "value": 1.0, "step": 1, "time": 1}',
+    ],
+    ids=["deep", "64 bits", "more", "half a pair"],
+)
+def test_a_line_that_is_made_to_do_harm_is_skipped(path: Path, line: bytes) -> None:
+    good = b'{"kind": "scalar", "tag": "loss", "value": 1.0, "step": 9223372036854775807, "time": 1}'
+    path.write_bytes(line + b"\n" + good + b"\n")
+
+    metrics, end = read_metrics(path, 0, "site-1")
+
+    assert [metric.step for metric in metrics] == [2**63 - 1]
+    assert end == path.stat().st_size
+
+
 def test_observers_at_the_site_are_told(path: Path) -> None:
     observers, watcher = Observers(), Watcher()
     observers.register(watcher, "watcher")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import numpy as np
 
 from sundog.kernel.errors import Failure
@@ -56,21 +57,21 @@ class Thrower:
         raise ValueError("I only watch")
 
 class Lines(Tracker):
-    def __init__(self, fails: bool = False):
-        self.lines, self.fails = [], fails
+    def __init__(self, file: str = "lines.txt", fails: list = ()):
+        self.lines, self.file, self.fails = [], file, fails
 
     def open(self, folder):
         self.folder = folder
 
     def write(self, metric):
-        if self.fails:
+        if metric.site in self.fails:
             raise ValueError("disk full")
         self.lines.append(f"{metric.site} {metric.tag} {metric.value}")
 
     def flush(self): ...
 
     def close(self):
-        (self.folder / "lines.txt").write_text("\\n".join(self.lines))
+        (self.folder / self.file).write_text("\\n".join(self.lines))
 """
 
 
@@ -374,8 +375,9 @@ def test_an_observer_that_raises_is_named_and_the_run_goes_on(tmp_path: Path) ->
     assert (fault.component, fault.what) == ("thrower", "step_started: ValueError: I only watch (2 times)")
 
 
-def test_metrics_of_sites_reach_every_tracker_and_one_that_raises_is_left_out(tmp_path: Path) -> None:
-    played = Played(tmp_path, [part("good", "Lines"), part("bad", "Lines", fails=True)])
+@pytest.mark.parametrize(("fails", "kept"), [(["site-1"], "site-2 loss 0.5"), (["site-1", "site-2"], "")])
+def test_metrics_of_sites_reach_every_tracker_but_for_the_sites_at_which_one_raised(tmp_path: Path, fails: list[str], kept: str) -> None:
+    played = Played(tmp_path, [part("good", "Lines"), part("bad", "Lines", file="bad.txt", fails=fails)])
     line = {"kind": "scalar", "tag": "loss", "value": 0.5, "step": 0, "time": 1.0}
     for site in ("site-1", "site-2"):
         (tmp_path / "metrics" / f"{site}.jsonl").write_text(json.dumps(line) + "\n")
@@ -386,6 +388,7 @@ def test_metrics_of_sites_reach_every_tracker_and_one_that_raises_is_left_out(tm
 
     assert [fault.what for fault in finish.faults] == ["ValueError: disk full"]
     assert sorted((tmp_path / "lines.txt").read_text().split("\n")) == ["site-1 loss 0.5", "site-2 loss 0.5"]
+    assert (tmp_path / "bad.txt").read_text() == kept
 
 
 def test_what_it_is_told_out_of_turn_does_nothing(tmp_path: Path) -> None:

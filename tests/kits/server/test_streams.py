@@ -9,10 +9,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from sundog.kits.server import streams as module
 from sundog.kits.server.streams import Streams
 from sundog.transports.link.link import Link, LinkClosed
+from sundog.transports.link.partfile import CannotWrite
 
 Fetch = Callable[[str, int, Path], Any]
 
@@ -89,3 +91,26 @@ async def test_a_site_that_says_more_than_it_has_is_not_asked_for_ever(tmp_path:
     await streams.settle("r")
 
     assert asked == [10, 10]
+
+
+@pytest.mark.parametrize("error", [None, IsADirectoryError(21, "Is a directory"), CannotWrite("Is a directory")])
+async def test_one_that_cannot_be_written_is_said_once_and_not_asked_for_again(tmp_path: Path, error: Exception | None) -> None:
+    """None: job code has put a file in the place of the folder."""
+    streams = Streams(lambda *_: None)
+    asked: list[int] = []
+    if error is None:
+        (tmp_path / "metrics").write_text("in the way")
+
+    async def fetch(_key: str, size: int, _target: Path) -> int:
+        asked.append(size)
+        assert error is not None
+        raise error
+
+    site = link(fetch)
+    with capture_logs() as said:
+        for size in (10, 20):
+            streams.grew(site, "r", "metrics.jsonl", size, tmp_path / "metrics" / "site-1.jsonl")
+            await streams.settle("r")
+
+    assert asked == ([] if error is None else [10])
+    assert [(line["event"], line["site"]) for line in said] == [("stream_not_written", "site-1")]
