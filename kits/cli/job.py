@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import selectors
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -22,6 +25,10 @@ CHECKER = (sys.executable, "-P", "-m", "sundog.kits.job.check")
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "SUNDOG_BLOCK_PLUGINS")
 """Environment variables that the job's code sees; others may hold secrets."""
 LAST_WORDS_CHARACTERS = 2000
+LAST_WORDS_BYTES = 64 * 1024
+"""Of what the job's code prints; it may print without end."""
+DOCUMENT_BYTES = 16 * 1024 * 1024
+"""Of the document that the check gives; it grows with the mistakes."""
 
 
 class CheckFailed(CommandLineError):
@@ -78,16 +85,52 @@ def _ask_its_code(job: Path) -> JobCheck:
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="sundog-check-") as folder:
         try:
-            done = subprocess.run(
-                [*CHECKER, str(job.absolute())], cwd=folder, env=environment, capture_output=True, timeout=CHECK_SECONDS, check=False
-            )
+            status, document, errors = _run([*CHECKER, str(job.absolute())], folder, environment)
         except subprocess.TimeoutExpired:
             raise CheckFailed(f"the job's code was not through after {CHECK_SECONDS:g} s", where=str(job)) from None
     try:
-        return msgspec.json.decode(done.stdout, type=JobCheck)
-    except msgspec.DecodeError:
-        said = done.stderr.decode(errors="replace").strip()[-LAST_WORDS_CHARACTERS:]
-        raise CheckFailed(f"the process that checked it ended with status {done.returncode}:\n{said}", where=str(job)) from None
+        return msgspec.json.decode(document, type=JobCheck)
+    except (msgspec.DecodeError, RecursionError):
+        said = errors.decode(errors="replace").strip()[-LAST_WORDS_CHARACTERS:]
+        raise CheckFailed(f"the process that checked it ended with status {status}:\n{said}", where=str(job)) from None
+
+
+def _run(command: list[str], folder: str, environment: dict[str, str]) -> tuple[int, bytearray, bytearray]:
+    """Run a command. Returns its status and the ends of its output and of its errors; what comes before them is dropped.
+
+    Raises:
+        subprocess.TimeoutExpired: it, or what it started, was not through in time; it is killed.
+    """
+    deadline = time.monotonic() + CHECK_SECONDS
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        ends = {pipe.fileno(): bytearray() for pipe in (process.stdout, process.stderr) if pipe is not None}
+        most = dict(zip(ends, (DOCUMENT_BYTES, LAST_WORDS_BYTES), strict=True))
+        try:
+            for descriptor, data in _read_to_the_end(list(ends), deadline):
+                ends[descriptor] += data
+                del ends[descriptor][: -most[descriptor]]
+            status = process.wait(max(0.0, deadline - time.monotonic()))
+        except BaseException:  # an interrupt too: nothing of the job's goes on
+            process.kill()
+            raise
+    return status, *ends.values()
+
+
+def _read_to_the_end(descriptors: list[int], deadline: float) -> Iterator[tuple[int, bytes]]:
+    """Pieces of what pipes give, each with its descriptor, until they have all ended."""
+    with selectors.DefaultSelector() as selector:
+        for descriptor in descriptors:
+            selector.register(descriptor, selectors.EVENT_READ)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            ready = selector.select(left) if left > 0 else []
+            if not ready:
+                raise subprocess.TimeoutExpired(CHECKER, CHECK_SECONDS)
+            for key, _ in ready:
+                data = os.read(key.fd, LAST_WORDS_BYTES)
+                yield key.fd, data
+                if not data:
+                    selector.unregister(key.fd)
 
 
 def _show(checked: JobCheck) -> None:

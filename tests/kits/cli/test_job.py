@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -123,6 +124,16 @@ def test_code_that_ends_the_process_is_told(job: Path) -> None:
     custom(job, "import os\nos._exit(3)\n")
 
     assert codes(job) == ["SD-7024"]
+
+
+def test_of_what_the_jobs_code_prints_only_the_end_is_kept(job: Path) -> None:
+    custom(job, "import os\nfor _ in range(1000):\n    os.write(2, bytes(1_000_000))\nos.write(2, b'last words')\nos._exit(3)\n")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    (mistake,) = check_job(job).mistakes
+
+    assert mistake.what.endswith("last words")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB, of 1,000,000 printed
 
 
 def test_code_that_does_not_end_is_told(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
