@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 import numpy as np
+import pytest
 
 from sundog.kernel.errors import Failure
 from sundog.kernel.messages import Message, Payload, split_body
