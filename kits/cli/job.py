@@ -113,7 +113,8 @@ def _run(command: list[str], folder: str, environment: dict[str, str]) -> tuple[
         except BaseException:  # an interrupt too: nothing of the job's goes on
             process.kill()
             raise
-    return status, *ends.values()
+    document, errors = ends.values()
+    return status, document, errors
 
 
 def _read_to_the_end(descriptors: list[int], deadline: float) -> Iterator[tuple[int, bytes]]:
