@@ -166,8 +166,8 @@ class Dispatcher:
         self._wake.set()
 
     def answered(self, site: str, message: Checked | Deployed | Started) -> None:
-        """A site's answer came in."""
-        if not self._sites.answered(site, message) and isinstance(message, Checked):
+        """A site's answer came in; what answers no question changes nothing."""
+        if self._sites.answered(site, message) and isinstance(message, Checked):
             self._answered_late(site, message)
 
     def _answered_late(self, site: str, message: Checked) -> None:

@@ -89,8 +89,8 @@ class SiteCalls:
     def __init__(self, links: Callable[[], dict[str, Link]]) -> None:
         self.links = links
         self._answers: dict[tuple[str, str, type[Message]], asyncio.Future[Any]] = {}
-        self._late: set[tuple[str, str]] = set()
-        """(site, job) of Checks that nobody waits for any more and that are not answered."""
+        self._unanswered: set[tuple[str, str]] = set()
+        """(site, job) of Checks that are not answered, whether or not they are still waited for."""
 
     def link(self, site: str) -> Link:
         """The link to a site.
@@ -110,14 +110,11 @@ class SiteCalls:
             SiteNotReady: it does not answer.
             SiteRefuses: it has no room.
         """
-        if (site, run) in self._late:
+        if (site, run) in self._unanswered:
             raise SiteNotReady("it has not answered the Check before", where=site)
         answer = self._ask(self.link(site), Check(run, spec), Checked)
-        try:
-            checked: Checked = await _within(CHECK_SECONDS, answer, site, "Check")
-        finally:
-            if answer.cancelled():
-                self._late.add((site, run))
+        self._unanswered.add((site, run))
+        checked: Checked = await _within(CHECK_SECONDS, answer, site, "Check")
         if not checked.token:
             raise SiteRefuses(cut(checked.reason, MAX_WHAT_CHARACTERS), where=site)
         return checked.token
@@ -155,18 +152,20 @@ class SiteCalls:
             link.send(Cancel(run, token))
 
     def answered(self, site: str, message: Checked | Deployed | Started) -> bool:
-        """A site's answer came in; False if nobody waits for it any more."""
+        """A site's answer came in; True if it is late: that of a Check that was asked, but is not waited for any more."""
+        if isinstance(message, Checked):
+            if (site, message.run) not in self._unanswered:
+                return False
+            self._unanswered.discard((site, message.run))
         waiting = self._answers.get((site, message.run, type(message)))
         if waiting is None or waiting.done():
-            if isinstance(message, Checked):
-                self._late.discard((site, message.run))
-            return False
+            return isinstance(message, Checked)
         waiting.set_result(message)
-        return True
+        return False
 
     def site_lost(self, site: str) -> None:
         """A site's link is down: who waits for an answer of it need not wait longer."""
-        self._late = {late for late in self._late if late[0] != site}
+        self._unanswered = {one for one in self._unanswered if one[0] != site}
         for (name, _, _), waiting in self._answers.items():
             if name == site and not waiting.done():
                 waiting.set_exception(SiteNotReady("its link was lost", where=site))

@@ -440,6 +440,21 @@ async def test_a_check_that_is_answered_too_late_is_given_back_and_the_job_is_tr
     assert [type(message) for message in office.links["site-1"].heard] == [Check, Cancel, Check, Deploy, StartRun]
 
 
+async def test_a_site_that_answers_each_check_twice_makes_nobody_be_asked_again(office: Office) -> None:
+    def refuse_twice(site: str, message: Message) -> None:
+        for _ in range(2):
+            office.dispatcher.answered(site, Checked(cast("Check", message).run, "", "no room"))
+
+    office.answers[Check] = refuse_twice
+    office.add("site-1")
+    job_id = office.submit("site-1")
+    await office.until(lambda: "no room" in office.table.find(job_id).waits_for)
+    for _ in range(100):
+        await asyncio.sleep(0)  # turns of the loop
+
+    assert len(office.heard("site-1", Check)) == 1
+
+
 async def test_reservations_are_renewed_while_a_job_is_deployed(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sundog.kits.server.dispatch.RENEW_SECONDS", 0.01)
     held = Held(office, Deploy, lambda site, run: True)
