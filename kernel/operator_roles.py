@@ -54,6 +54,9 @@ class ResourceManager(ABC):
     def check(self, job_id: str, spec: Mapping[str, Any]) -> str:
         """Reserve and give a token; a job that asks for the same again keeps its token, and the reservation is renewed.
 
+        Returns:
+            From 1 to 255 characters.
+
         Raises:
             ResourcesMissing: the reason names what is wanted, what is free and which job holds the rest.
         """

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
 
 from ...kernel.errors import Failure
 from ...kernel.messages import Message, MessageError, Payload
 from .requests import OwnId
+
+MAX_TOKEN_CHARACTERS = 255
+Token = Annotated[str, msgspec.Meta(max_length=MAX_TOKEN_CHARACTERS)]
+"""What a site's resource manager gave for a reservation; the server says it back."""
 
 
 class RunSync(Message, tag=13):
@@ -120,7 +126,7 @@ class Checked(Message, tag=41):
     """Yes, with a token that holds for 30 s and is renewed by another Check; or no, and why."""
 
     run: str
-    token: str
+    token: Token
     reason: str = ""
 
 
@@ -128,7 +134,7 @@ class Cancel(Message, tag=42):
     """Give the reservation back."""
 
     run: str
-    token: str
+    token: Token
 
 
 class Deploy(Message, tag=43):
@@ -149,7 +155,7 @@ class StartRun(Message, tag=45):
     """Start the job process; the token becomes an allocation."""
 
     run: str
-    token: str
+    token: Token
     sites: list[str]
     seed: int
 

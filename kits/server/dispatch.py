@@ -64,6 +64,9 @@ class JobList(Protocol):
     def change(self, job_id: str, status: Status, reason: str = "", **extra: Any) -> asyncio.Future[None]:
         """Bring a job to its next state."""
 
+    def break_run(self, job_id: str, failure: Failure) -> bool:
+        """End a run as failed; False if it has not begun."""
+
     def moved(self) -> None:
         """Tell those who watch."""
 
@@ -301,22 +304,27 @@ class Dispatcher:
         try:
             if await self._reserve(attempt):
                 await self._dispatch(attempt)
-        except (SiteNotReady, SiteRefuses) as exc:  # it lasts no longer than the site is away or busy
-            log.warning("job_waits_again", job=job_id, site=exc.where, reason=exc.what)
-            if not self._is_over(job_id):
-                self._jobs.change(job_id, Status.SUBMITTED, str(exc))
-                self._wait(job_id, f"waits for {exc.where}: {exc.what}")
         except Exception as exc:  # noqa: BLE001  # whatever it is, it is this job's end and not that of the others
-            failure = exc.failure if isinstance(exc, DeployFailed) else Failure.of(exc)
-            log.warning("job_not_started", job=job_id, code=failure.code, error=failure.what)
-            if not self._is_over(job_id):
-                self._jobs.change(job_id, Status.EXECUTION_EXCEPTION, str(failure), failure=msgspec.to_builtins(failure))
+            self._not_started(job_id, exc)
         finally:
             self._give_back(attempt)
             del self._attempts[job_id]
             if attempt.is_dispatched:
                 self.look()
             self._wake.set()
+
+    def _not_started(self, job_id: str, exc: Exception) -> None:
+        """What becomes of a job that could not be brought to run: a run that has begun ends by itself, and writes its own end."""
+        failure = exc.failure if isinstance(exc, DeployFailed) else Failure.of(exc)
+        if self._jobs.break_run(job_id, failure) or self._is_over(job_id):
+            log.warning("job_not_started", job=job_id, code=failure.code, error=failure.what)
+        elif isinstance(exc, SiteNotReady | SiteRefuses):  # it lasts no longer than the site is away or busy
+            log.warning("job_waits_again", job=job_id, site=exc.where, reason=exc.what)
+            self._jobs.change(job_id, Status.SUBMITTED, str(exc))
+            self._wait(job_id, f"waits for {exc.where}: {exc.what}")
+        else:
+            log.warning("job_not_started", job=job_id, code=failure.code, error=failure.what)
+            self._jobs.change(job_id, Status.EXECUTION_EXCEPTION, str(failure), failure=msgspec.to_builtins(failure))
 
     def _give_back(self, attempt: _Attempt) -> None:
         for site, token in attempt.tokens.items():
@@ -368,8 +376,12 @@ class Dispatcher:
         if self._is_over(job.id):
             return
         self._start(dispatched)
-        asked = {site: self._sites.start_run(site, _start_run(attempt, dispatched, site)) for site in sites}
-        await asyncio.gather(*(self._confirm(attempt, dispatched, site, answer) for site, answer in asked.items()))
+        starting = [asyncio.create_task(self._start_at(attempt, dispatched, site)) for site in sites]
+        try:
+            await asyncio.gather(*starting)
+        finally:
+            for one in starting:
+                one.cancel()
 
     async def _deploy_all(self, attempt: _Attempt, dispatched: Dispatched) -> None:
         """Deploy everywhere, and meanwhile keep what is reserved."""
@@ -390,11 +402,11 @@ class Dispatcher:
         except SiteNotReady as exc:  # its deployment fails, or StartRun will tell
             log.warning("reservation_not_renewed", job=attempt.job.id, site=site, reason=exc.what)
 
-    async def _confirm(self, attempt: _Attempt, dispatched: Dispatched, site: str, answer: asyncio.Future[Started]) -> None:
-        """Wait until a site has started the run: it was told over a link that may just have been lost."""
+    async def _start_at(self, attempt: _Attempt, dispatched: Dispatched, site: str) -> None:
+        """Say StartRun, and wait until the site has started the run: it was told over a link that may just have been lost."""
         is_new = False
         try:
-            started: Started | None = await answer
+            started: Started | None = await self._sites.start_run(site, _start_run(attempt, dispatched, site))
         except SiteNotReady:
             started, is_new = await self._start_again(attempt, dispatched, site), True
         del attempt.tokens[site]

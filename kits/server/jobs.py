@@ -218,6 +218,14 @@ class Jobs:
         durable.add_done_callback(partial(self._written, self.table.find(job_id)))
         return durable
 
+    def break_run(self, job_id: str, failure: Failure) -> bool:
+        """End a run as failed, after which it writes the job's end itself; False if no run of the job has begun."""
+        program = self._runs.get(job_id)
+        if program is None:
+            return False
+        program.fail(failure)
+        return True
+
     def _written(self, job: Job, durable: asyncio.Future[None]) -> None:
         if self._writing.get(job.id) is durable:
             del self._writing[job.id]

@@ -100,6 +100,11 @@ class ServerRunProgram:
         """End the run as aborted."""
         self.feed(ev.AbortAsked(reason, self._now()))
 
+    def fail(self, failure: Failure) -> None:
+        """End the run as failed."""
+        log.error("run_broken", run=self.run.run, code=failure.code, error=failure.what, trace=failure.trace)
+        self.feed(ev.Broken(failure, self._now()))
+
     # --- what sites say -----------------------------------------------------------------------------------------
 
     def on_offer(self, site: str, offer: Offer, body: bytes) -> None:
@@ -143,12 +148,12 @@ class ServerRunProgram:
             try:
                 await self._on_job_message(message, body)
             except Exception as exc:  # noqa: BLE001  # whatever it is: a run must come to an end
-                self._fail(own_failure(exc, "server"))
+                self.fail(own_failure(exc, "server"))
 
     async def _on_job_message(self, message: Message, body: bytes) -> None:
         match message:
             case job.Ready() if message.failure is not None:
-                self._fail(message.failure)
+                self.fail(message.failure)
             case job.OpenStep():
                 await self._open_step(message, body)
             case job.CommitStep():
@@ -207,10 +212,6 @@ class ServerRunProgram:
         failure = Failure.of(DeadlineOver(f"no result within {seconds:g} s"), site=site)
         self.feed(ev.DeadlinePassed(task_id, failure, self._now()))
 
-    def _fail(self, failure: Failure) -> None:
-        log.error("run_broken", run=self.run.run, code=failure.code, error=failure.what, trace=failure.trace)
-        self.feed(ev.Broken(failure, self._now()))
-
     def _journal_failed(self, error: BaseException) -> None:
         """What is not written does not hold: the run ends, and the project's journal alone says so."""
         finished = self.run.ended
@@ -219,7 +220,7 @@ class ServerRunProgram:
             self._perform([*ends, ev.EndRun(finished)])
         elif not self._is_unwritable:
             self._is_unwritable = True
-            self._fail(Failure.of(error, site="server"))
+            self.fail(Failure.of(error, site="server"))
 
     # --- actions ------------------------------------------------------------------------------------------------
 
@@ -229,7 +230,7 @@ class ServerRunProgram:
             try:
                 self._act(action)
             except (SundogError, OSError) as exc:
-                self._fail(own_failure(exc, "server"))
+                self.fail(own_failure(exc, "server"))
 
     def _act(self, action: ev.Action) -> None:
         match action:

@@ -179,7 +179,11 @@ class SiteCalls:
                 del self._answers[key]
 
         answer.add_done_callback(forget)
-        link.send(message, *body)
+        try:
+            link.send(message, *body)
+        except Exception:
+            answer.cancel()
+            raise
         return answer
 
 

@@ -11,12 +11,24 @@ import msgspec
 import structlog
 
 from ...components.access.by_role import CommandsByRole
-from ...kernel.errors import Failure, JobError
+from ...kernel.errors import ComponentError, Failure, JobError
 from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager, Subject
 from ...transports.link import Dialer, Identity, Link
 from ...transports.link.refusals import Refused
 from ..commands.declaration import AtSite
-from ..protocol.messages import Ask, Cancel, Check, Checked, Deploy, Deployed, Free, Started, StartRun, Sync
+from ..protocol.messages import (
+    MAX_TOKEN_CHARACTERS,
+    Ask,
+    Cancel,
+    Check,
+    Checked,
+    Deploy,
+    Deployed,
+    Free,
+    Started,
+    StartRun,
+    Sync,
+)
 from ..supervisor.job_process import JobProcesses
 from ..supervisor.means import Means
 from ..supervisor.run_logs import RunLogs
@@ -43,6 +55,17 @@ class NotDeployed(JobError):
     """
 
     code = "SD-4203"
+
+
+class WrongToken(ComponentError):
+    """A resource manager gave something else than a token of 1 to 255 characters.
+
+    Cause: a mistake in the resource manager that the site's kit names.
+
+    Cure: let `check` give a short text that names the reservation; until then no job starts at this site.
+    """
+
+    code = "SD-4273"
 
 
 class Site:
@@ -155,7 +178,7 @@ class Site:
     def check(self, message: Check) -> None:
         """Could the job run here now?"""
         try:
-            token = self._resources.check(message.run, message.spec)
+            token = _checked_token(self._resources.check(message.run, message.spec))
             if message.run not in self.runs:
                 self._reserved[message.run] = token
             self._tell_free()  # before the answer: the server's picture is whole when it decides
@@ -286,3 +309,10 @@ class Site:
             running=lambda: {run: bool(program.run.working) for run, program in self.runs.items()},
             logs=self.logs,
         )
+
+
+def _checked_token(token: Any) -> str:
+    """Raises: WrongToken; the server would drop the link, each time that it asks."""
+    if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN_CHARACTERS:
+        raise WrongToken(f"wanted a token of 1 to {MAX_TOKEN_CHARACTERS} characters, got {token!r:.80}")
+    return token

@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from sundog.kernel.messages import Message, MessageError
-from sundog.kits.protocol.messages import MAY_SAY, PeerMessage, refuse_unless_said
+from sundog.kernel.messages import Codec, Message, MessageError, encode
+from sundog.kits.protocol.messages import MAY_SAY, Cancel, Checked, PeerMessage, StartRun, refuse_unless_said
 
 from .samples import MESSAGES
 
@@ -41,3 +41,9 @@ def test_what_is_not_in_the_table_is_refused(message: Message) -> None:
             else:
                 with pytest.raises(MessageError, match=type(message).__name__):
                     refuse_unless_said(message, speaker, hearer)
+
+
+@pytest.mark.parametrize("said", [Checked("run", "t" * 256), Cancel("run", "t" * 256), StartRun("run", "t" * 256, [], 7)])
+def test_a_token_of_more_than_255_characters_is_refused(said: Message) -> None:
+    with pytest.raises(MessageError, match="length <= 255"):
+        Codec(PeerMessage).decode(encode(said))

@@ -16,6 +16,7 @@ import pytest
 from sundog.kernel.errors import Failure
 from sundog.kernel.messages import Message
 from sundog.kernel.operator_roles import RunningJob, Scheduler, WaitingJob
+from sundog.kernel.transport import FrameTooLarge
 from sundog.kits.protocol.messages import Cancel, Check, Checked, Deploy, Deployed, Started, StartRun
 from sundog.kits.protocol.records import Status
 from sundog.kits.server.dispatch import Dispatcher
@@ -53,6 +54,8 @@ class Office:
         self.links: dict[str, SiteLink] = {}
         self.started: list[Dispatched] = []
         self.told: list[tuple[str, Started]] = []
+        self.broken: list[tuple[str, str]] = []
+        """(run, code of its failure)."""
         self.answers: dict[type[Message], Callable[[str, Message], None]] = {
             Check: lambda site, message: self.dispatcher.answered(site, Checked(cast("Check", message).run, f"token of {site}")),
             Deploy: lambda site, message: self.dispatcher.answered(site, Deployed(cast("Deploy", message).run)),
@@ -98,6 +101,13 @@ class Office:
     def start(self, dispatched: Dispatched) -> None:
         self.started.append(dispatched)
         self.change(dispatched.job.id, Status.RUNNING)
+
+    def break_run(self, job_id: str, failure: Failure) -> bool:
+        if not any(dispatched.job.id == job_id for dispatched in self.started):
+            return False
+        self.broken.append((job_id, failure.code))
+        self.moved()
+        return True
 
     def site_started(self, site: str, started: Started) -> None:
         self.told.append((site, started))
@@ -264,6 +274,27 @@ async def test_a_run_that_cannot_begin_at_the_server_begins_nowhere(office: Offi
     assert office.table.find(job_id).status is Status.EXECUTION_EXCEPTION
     assert office.heard("site-1", StartRun) == []
     assert office.heard("site-1", Cancel) == [Cancel(job_id, "token of site-1")]
+
+
+async def test_a_run_that_has_begun_ends_by_itself_when_a_site_cannot_be_told_to_start(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job's state is the run's to write: a job that has ended has no program."""
+    office.add("site-1", "site-2")
+    send = office.links["site-2"].send
+
+    def refuse(message: Message, *body: bytes) -> None:
+        if isinstance(message, StartRun):
+            raise FrameTooLarge("5 MB")
+        send(message, *body)
+
+    monkeypatch.setattr(office.links["site-2"], "send", refuse)
+    job_id = office.submit()
+
+    await office.until(lambda: bool(office.broken))
+
+    assert office.broken == [(job_id, "SD-2004")]
+    assert office.table.find(job_id).status is Status.RUNNING
 
 
 async def test_a_scheduler_that_raises_holds_up_the_jobs_but_not_the_server(office: Office) -> None:

@@ -16,6 +16,7 @@ from sundog.components.resources.counted import ListResourceManager
 from sundog.components.schedulers.fifo import FifoScheduler
 from sundog.kernel.messages import Message
 from sundog.kernel.operator_roles import Scheduler
+from sundog.kernel.transport import FrameTooLarge
 from sundog.kits.protocol.messages import StartRun
 from sundog.kits.protocol.records import Status
 from sundog.kits.server.server import Server
@@ -166,6 +167,22 @@ async def test_a_start_run_that_was_lost_with_the_link_is_said_again(clinic: Cli
     assert clinic.table.find(job_id).status is Status.RUNNING
     assert clinic.server.runs[job_id].run.excluded == {}
     assert [len(held) for held in clinic.gpus["site-2"].in_use.values()] == [2]
+
+
+async def test_a_run_that_a_site_cannot_be_told_to_start_leaves_no_program(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    link, send = clinic.server.sites()["site-2"], clinic.server.sites()["site-2"].send
+
+    def refuse(message: Message, *body: bytes) -> None:
+        if isinstance(message, StartRun):
+            raise FrameTooLarge("too large")
+        send(message, *body)
+
+    monkeypatch.setattr(link, "send", refuse)
+    job_id = await clinic.submit("job")
+
+    await clinic.until(job_id, Status.EXECUTION_EXCEPTION)
+    assert clinic.table.find(job_id).reason.startswith("[SD-2004]")
+    assert clinic.server.runs == {}
 
 
 async def test_a_scheduler_knows_what_the_sites_have_free(clinic: Clinic) -> None:

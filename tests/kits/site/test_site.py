@@ -16,7 +16,7 @@ from sundog.components.launchers.process import ProcessLauncher
 from sundog.components.resources.counted import ListResourceManager
 from sundog.components.schedulers.fifo import FifoScheduler
 from sundog.kernel.messages import Message, MessageError
-from sundog.kits.protocol.messages import AbortRun, AbortTask, Cancel, Check, Command, Offer, Reply, Started, StartRun
+from sundog.kits.protocol.messages import AbortRun, AbortTask, Cancel, Check, Checked, Command, Offer, Reply, Started, StartRun
 from sundog.kits.server.server import Server
 from sundog.kits.site.run_events import TaskAborted
 from sundog.kits.site.server_events import ServerEvents
@@ -97,6 +97,20 @@ async def test_a_resource_manager_that_breaks_is_an_answer_and_costs_no_link(pai
 
     assert pair.server.sites()["site-1"] is before
     assert before.is_up
+
+
+@pytest.mark.parametrize("token", ["", "t" * 256, 7], ids=["empty", "long", "a number"])
+async def test_a_token_that_is_none_is_an_answer_and_costs_no_link(pair: Pair, monkeypatch: pytest.MonkeyPatch, token: Any) -> None:
+    said: list[Message] = []
+    monkeypatch.setattr(pair.site.link, "send", said.append)
+    monkeypatch.setattr(pair.resources, "check", lambda job_id, spec: token)
+
+    pair.site.check(Check("run", {}))
+
+    (answer,) = said
+    assert isinstance(answer, Checked)
+    assert answer.token == ""
+    assert answer.reason.startswith("wanted a token of 1 to 255 characters")
 
 
 async def test_a_site_that_cannot_remember_its_servers_term_comes_back_when_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
