@@ -275,7 +275,6 @@ class ServerRunProgram:
 
     async def _receive(self, action: ev.Receive) -> None:
         payload, first = action.offer.payload, []
-        self._alarms.cancel(action.offer.task_id)
         try:
             if payload is not None:
                 link = self._services.link_of(action.site)
@@ -286,6 +285,7 @@ class ServerRunProgram:
             is_lost_for_now = isinstance(exc, LinkClosed)
             self.feed(ev.ReceiveFailed(action.site, action.offer.task_id, None if is_lost_for_now else failure, self._now()))
             return
+        self._alarms.cancel(action.offer.task_id)  # not before: a site may offer a result and never send it
         self.feed(ev.ResultHere(action.site, action.offer, action.meta, action.inline, self._now()), first)
 
     def _launch(self) -> None:

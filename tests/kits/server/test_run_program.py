@@ -14,6 +14,7 @@ from sundog.kernel.messages import MAX_HEADER_BYTES, Message, Payload, StepMetri
 from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from sundog.kernel.transport import Connection, EndOfConnection, Frame
 from sundog.kits.handover import messages as job
+from sundog.kits.protocol.messages import Offer
 from sundog.kits.protocol.records import AnyRecord, Carried, OpenTask, ResultReceived, RunFinished, Status
 from sundog.kits.server import run_events as ev
 from sundog.kits.server.run_blobs import RunBlobs
@@ -218,6 +219,36 @@ async def test_a_deadline_that_is_no_time_ends_the_run(tmp_path: Path, writer: W
     launcher.leave()
     finished = await made.end()
     assert (finished.status, finished.failure.code if finished.failure else "") == (Status.EXECUTION_EXCEPTION, "SD-4171")
+
+
+async def test_a_deadline_holds_for_a_result_that_is_offered_and_does_not_come(
+    tmp_path: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = Silent()
+    made = Made(tmp_path, writer, launcher)
+    is_fetching = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        is_fetching.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(made.program.blobs, "receive", never)
+    made.program.begin()
+    await launcher.next(job.Start)
+    step = job.OpenStep("w", 0, "train", [("t", "site-1", 0, 1)], [Payload(0)], 0.2, "all")
+    await made.program._on_message(step, memoryview(b""))
+    await launcher.next(job.StepOpened)
+
+    made.program.on_offer("site-1", Offer("r", "t", Payload(0, "ab" * 32, 10**6)), b"")
+    async with asyncio.timeout(20):
+        await is_fetching.wait()
+    answer = await launcher.next(job.ResultFor)
+    made.program.abort("enough")
+    launcher.leave()
+    await made.end()
+
+    assert answer.failure is not None
+    assert answer.failure.code == "SD-4106"
 
 
 async def test_of_the_notes_of_a_commit_twenty_are_kept_and_long_ones_cut(tmp_path: Path, writer: Writer) -> None:

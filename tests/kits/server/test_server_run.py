@@ -212,6 +212,16 @@ def test_a_deadline_is_a_failure_and_the_site_is_told_to_stop(story: Story) -> N
     assert story.on(ev.DeadlinePassed("train 0 site-1", BOOM, 6.0)) == []
 
 
+def test_a_result_whose_bytes_come_behind_the_deadline_changes_nothing_and_has_the_verdict_of_the_failure(story: Story) -> None:
+    story.offer("site-1")
+    (failed,) = story.on(ev.DeadlinePassed("train 0 site-1", BOOM, 5.0))
+
+    assert story.arrive("site-1") == []
+    assert story.run.tasks["train 0 site-1"].received == failed
+    story.commit(used=())
+    assert [verdict for _, verdict, _ in verdicts(story, "site-1")] == ["rejected"]
+
+
 def test_a_deadline_of_what_is_here_already_means_nothing(story: Story) -> None:
     story.result("site-1")
 
