@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from ...kernel.context import derive_seed, task_place
-from ...kernel.errors import MAX_WHAT_CHARACTERS, Failure, SundogError
+from ...kernel.errors import MAX_WHAT_CHARACTERS, Failure, JobError, SundogError
 from ...kernel.messages import Message, Payload, split_body
 from ...kernel.wording import cut
 from ...transports.link.link import LinkClosed
@@ -48,6 +48,17 @@ JOB_MESSAGES_WAITING = 16
 MAX_NOTES = 20
 """Notes that are kept of a commit; those beyond it are dropped."""
 MAX_NOTE_CHARACTERS = 500
+
+
+class JobMakesNoSense(JobError):
+    """A job process said something to its supervisor that makes no sense.
+
+    Cause: the job's code speaks on its process's channel itself; or a mistake in Sundog.
+
+    Cure: leave the channel alone; if the job's code does not touch it, report this with the run's log.txt.
+    """
+
+    code = "SD-4115"
 
 
 @dataclass(frozen=True)
@@ -189,6 +200,7 @@ class ServerRunProgram:
 
     async def _take_saved(self, message: job.CommitStep | job.EndWorkflow, body: bytes) -> tuple[tuple[bytes, ...], list[Work]]:
         """The metas of the states, and what is to be written, states and files, before the record."""
+        _refuse_wrong_states(message)
         files = [payload for _, payload in message.files if payload is not None]
         metas, first = await self._take([*message.payloads, *files], body)
         return tuple(metas[: len(message.payloads)]), first
@@ -197,6 +209,7 @@ class ServerRunProgram:
         seconds = message.deadline_seconds
         if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
             raise DeadlineRefused(f"wanted a deadline of more than 0 seconds, got {seconds:g}", where=f"task {message.name}")
+        _refuse_wrong_tasks(message)
         metas, first = await self._take(message.payloads, body)
         tasks = []
         for task_id, site, index, nth in message.tasks:
@@ -346,3 +359,23 @@ class ServerRunProgram:
 
 def _cut_notes(notes: Sequence[str]) -> tuple[str, ...]:
     return tuple(cut(note, MAX_NOTE_CHARACTERS) for note in notes[:MAX_NOTES])
+
+
+def _refuse_wrong_tasks(message: job.OpenStep) -> None:
+    """Raises: JobMakesNoSense, before anything is taken or recorded."""
+    where = f"{message.workflow}, step {message.step}"
+    if any(not 0 <= index < len(message.payloads) for _, _, index, _ in message.tasks):
+        raise JobMakesNoSense(f"a task has a payload that is none of the {len(message.payloads)} of its message", where=where)
+    if len({task_id for task_id, *_ in message.tasks}) < len(message.tasks):
+        raise JobMakesNoSense("two tasks have the same id", where=where)
+    if not all(end.tasks for end in message.ended):
+        raise JobMakesNoSense("a scatter that has ended had no tasks", where=where)
+
+
+def _refuse_wrong_states(message: job.CommitStep | job.EndWorkflow) -> None:
+    """Raises: JobMakesNoSense, before anything is taken or recorded."""
+    least = int(isinstance(message, job.CommitStep) and message.has_state)
+    if not least <= len(message.payloads) <= least + 1:  # the components' states come last, if there are any
+        raise JobMakesNoSense(f"wanted {least} or {least + 1} states, got {len(message.payloads)}", where=message.workflow)
+    if not all(payload.has_blob for payload in message.payloads):
+        raise JobMakesNoSense("a state has no tensors file", where=message.workflow)

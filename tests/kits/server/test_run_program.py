@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from sundog.kernel.messages import MAX_HEADER_BYTES, Message, Payload, StepMetrics
+from sundog.kernel.messages import MAX_HEADER_BYTES, Message, Payload, ScatterEnd, StepMetrics
 from sundog.kernel.operator_roles import JobHandle, Launcher, LaunchSpec
 from sundog.kernel.transport import Connection, EndOfConnection, Frame
 from sundog.kits.handover import messages as job
@@ -20,12 +20,13 @@ from sundog.kits.server import run_events as ev
 from sundog.kits.server.run_blobs import RunBlobs
 from sundog.kits.server.run_program import JOB_MESSAGES_WAITING, ServerRunProgram
 from sundog.kits.server.run_services import RunServices
+from sundog.kits.server.run_state import RunState
 from sundog.kits.server.server_run import ServerRun
 from sundog.kits.supervisor.job_process import JobProcesses
 from sundog.kits.workspace.blobs import BlobStore
 from sundog.kits.workspace.folders import RunFolder
 from sundog.kits.workspace.job_meta import JobMeta
-from sundog.kits.workspace.journal import Journal, JournalFailed
+from sundog.kits.workspace.journal import Journal, JournalFailed, read_journal
 from sundog.transports.link import Writer
 
 Told = TypeVar("Told", bound=Message)
@@ -189,19 +190,39 @@ async def test_a_site_that_was_lost_before_the_run_began_counts_as_silent(tmp_pa
     assert (await made.end()).status == Status.ABORTED
 
 
-async def test_what_makes_no_sense_ends_the_run_and_not_the_server(tmp_path: Path, writer: Writer) -> None:
-    """A job process that names a payload it does not have: nobody must wait for ever."""
+METRICS = StepMetrics({}, {})
+STATE = Payload(0, "ab" * 32, 10**6, "a file")
+NONSENSE: dict[str, Message] = {
+    "a payload that is not there": job.OpenStep("w", 0, "train", [("t", "site-1", 7, 1)], [Payload(0)], None, "all"),
+    "a payload counted from the end": job.OpenStep("w", 0, "train", [("t", "site-1", -1, 1)], [Payload(0)], None, "all"),
+    "a task twice": job.OpenStep("w", 0, "train", [("t", "site-1", 0, 1)] * 2, [Payload(0)], None, "all"),
+    "a scatter without tasks": job.OpenStep("w", 0, "train", [], [], None, "all", [ScatterEnd([], [], [])]),
+    "no state": job.CommitStep("w", 0, [], True, [], {}, METRICS),
+    "a third state": job.CommitStep("w", 0, [STATE] * 3, True, [], {}, METRICS),
+    "a second state of the components": job.CommitStep("w", 0, [STATE] * 2, False, [], {}, METRICS),
+    "a state of nothing": job.CommitStep("w", 0, [Payload(0)], True, [], {}, METRICS),
+    "a state at the end": job.EndWorkflow("w", [STATE] * 2, [], {}, METRICS),
+}
+
+
+@pytest.mark.parametrize("said", NONSENSE.values(), ids=NONSENSE)
+async def test_what_makes_no_sense_ends_the_run_before_anything_is_recorded(tmp_path: Path, writer: Writer, said: Message) -> None:
     launcher = Silent()
     made = Made(tmp_path, writer, launcher)
     made.program.begin()
     await launcher.next(job.Start)
 
-    await made.program._on_message(job.OpenStep("w", 0, "train", [("t", "site-1", 7, 1)], [], None, "all"), memoryview(b""))
+    await made.program._on_message(said, memoryview(b""))
 
-    assert (await launcher.next(job.Abort)).reason.startswith("IndexError")
+    await launcher.next(job.Abort)
     launcher.leave()
     finished = await made.end()
-    assert (finished.status, finished.failure.code if finished.failure else "") == (Status.EXECUTION_EXCEPTION, "SD-4090")
+    assert (finished.status, finished.failure.code if finished.failure else "") == (Status.EXECUTION_EXCEPTION, "SD-4115")
+    kept = RunState("r", ("site-1",), 1)
+    for record in read_journal(made.journal.path).records:
+        kept.apply(record)
+    assert (kept.rounds, kept.committed, kept.ended_workflows) == ([], {}, [])
+    assert made.program.run.rounds == []
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, 0.0, -1.0])
