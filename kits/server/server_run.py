@@ -6,7 +6,8 @@ it has then already applied them to its state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from ...kernel.errors import Failure, JobError
@@ -33,6 +34,8 @@ from .run_state import OPEN, Committed, Phase, RunState, TaskState
 
 MAX_DEATHS = 3
 """A job process that dies this often without a new record in between is not started again."""
+MAX_OPEN_TASKS = 10_000
+"""Of one site at a time: its Sync names them all. With ids of 63 characters they take 650 kB; six such runs fit a header of 4 MiB."""
 MAX_VERDICTS = 2000
 """Verdicts in one message to a site."""
 MAX_VERDICT_CHARACTERS = 500
@@ -65,6 +68,17 @@ class TaskDiffers(JobError):
     """
 
     code = "SD-4112"
+
+
+class TooManyTasks(JobError):
+    """A workflow has more than 10,000 tasks open for one site.
+
+    Cause: it sends tasks, by `run.send` or with many names in one step, faster than it waits for their results.
+
+    Cure: wait for results with `run.next_result` before more is sent, or put what is small into one task.
+    """
+
+    code = "SD-4114"
 
 
 class ServerRun(RunState):
@@ -133,10 +147,8 @@ class ServerRun(RunState):
         asked = {t.task_id: event.carried[t.carried] for t in event.tasks}
         fresh = [t for t in event.tasks if t.task_id not in self.tasks]
         known = [self.tasks[t.task_id] for t in event.tasks if t.task_id in self.tasks]
-        changed = next((t for t in known if not _is_same(asked[t.open.task_id], t.carried)), None)
-        if changed is not None:
-            what = f"task {changed.open.name!r} for {changed.open.site} carries another payload than before a process of the run died"
-            error = TaskDiffers(what, where=f"{event.workflow}, step {event.step}")
+        error = self._refusal(event, asked, fresh)
+        if error is not None:
             return self._broken(ev.Broken(Failure.of(error, site="server"), event.at))
         records: list[AnyRecord] = [
             ScatterEnded("", event.workflow, event.step, end) for end in event.ended if end.tasks[0] not in self.ended_scatters
@@ -151,6 +163,21 @@ class ServerRun(RunState):
         reachable = self.connected - self.excluded.keys()
         actions += [self._send_task(t, asked[t.task_id], event.workflow, event.step) for t in fresh if t.site in reachable]
         return [*records, *failures], actions
+
+    def _refusal(self, event: ev.StepAsked, asked: Mapping[str, Carried], fresh: Sequence[OpenTask]) -> JobError | None:
+        """Why the tasks of a step cannot be sent, if they cannot."""
+        where = f"{event.workflow}, step {event.step}"
+        known = (self.tasks[task_id] for task_id in asked if task_id in self.tasks)
+        changed = next((t for t in known if not _is_same(asked[t.open.task_id], t.carried)), None)
+        if changed is not None:
+            what = f"task {changed.open.name!r} for {changed.open.site} carries another payload than before a process of the run died"
+            return TaskDiffers(what, where=where)
+        if len(self.tasks) + len(fresh) > MAX_OPEN_TASKS:  # else no site has so many
+            open_at = Counter([*(t.open.site for t in self.tasks.values()), *(t.site for t in fresh)])
+            site, count = open_at.most_common(1)[0]
+            if count > MAX_OPEN_TASKS:
+                return TooManyTasks(f"wanted at most {MAX_OPEN_TASKS:,} open tasks for {site}, got {count:,}", where=where)
+        return None
 
     def _commit_asked(self, event: ev.CommitAsked) -> ev.Decision:
         told = Tell(job.StepClosed(event.workflow, event.step))

@@ -13,6 +13,7 @@ import structlog
 from ...components.access.by_role import CommandsByRole
 from ...kernel.errors import ComponentError, Failure, JobError
 from ...kernel.operator_roles import AccessRule, Launcher, ResourceManager, Subject
+from ...kernel.transport import FrameTooLarge
 from ...transports.link import Dialer, Identity, Link
 from ...transports.link.refusals import Refused
 from ..commands.declaration import AtSite
@@ -169,9 +170,15 @@ class Site:
         self.tell_what_runs()
 
     def tell_what_runs(self) -> None:
-        """Say what runs and what is free: after each HELLO, when a run has ended, and when the server is mistaken about a run."""
+        """Say what runs and what is free: after each HELLO, when a run has ended, and when the server is mistaken about a run.
+
+        All runs are named in one message; if they have too many tasks for it, nothing is said until one of them has ended.
+        """
         self._free_told = self._free()
-        self.link.send(Sync([program.run.sync() for program in self.runs.values()], self._free_told))
+        try:
+            self.link.send(Sync([program.run.sync() for program in self.runs.values()], self._free_told))
+        except FrameTooLarge as exc:  # an error here would end the link, each time that it is up
+            log.error("sync_not_sent", reason=exc.what)  # noqa: TRY400  # the place is known
 
     # --- scheduling ---------------------------------------------------------------------------------------------
 

@@ -6,10 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from sundog.kernel.errors import Failure
-from sundog.kernel.messages import Payload, ScatterEnd, StepMetrics
+from sundog.kernel.messages import Payload, ScatterEnd, StepMetrics, encode
 from sundog.kits.handover import messages as job
-from sundog.kits.protocol.messages import AbortRun, AbortTask, Offer, RunEnded, Stored, TaskFor, Unknown, Verdicts
+from sundog.kits.protocol.messages import AbortRun, AbortTask, Offer, RunEnded, RunSync, Stored, Sync, TaskFor, Unknown, Verdicts
 from sundog.kits.protocol.records import (
+    OpenTask,
     ResultReceived,
     ResultRejected,
     RunFinished,
@@ -22,7 +23,7 @@ from sundog.kits.protocol.records import (
 )
 from sundog.kits.server import run_events as ev
 from sundog.kits.server.run_state import ClosedTasks, Committed, Kept, Phase
-from sundog.kits.server.server_run import MAX_DEATHS
+from sundog.kits.server.server_run import MAX_DEATHS, MAX_OPEN_TASKS
 
 from .story import BOOM, CARRIED, MODEL, RESULT, SITES, STATE, WORKFLOW, Story, open_task
 
@@ -284,6 +285,30 @@ def test_a_task_asked_for_again_with_another_payload_breaks_the_run_with_a_code(
     assert story.run.outcome is not None
     assert story.run.outcome.failure is not None
     assert (story.run.outcome.failure.code, story.run.outcome.failure.where) == ("SD-4112", f"{WORKFLOW}, step 0")
+
+
+def many(first: int, count: int, site: str = "site-1") -> ev.StepAsked:
+    tasks = tuple(OpenTask(f"t{number}".ljust(63, "x"), site, "train", 0, 7, None) for number in range(first, first + count))
+    return ev.StepAsked(WORKFLOW, 0, "all", tasks, (CARRIED,), 2.0)
+
+
+def test_more_open_tasks_of_one_site_than_its_sync_may_name_break_the_run() -> None:
+    story = Story().begin()
+    (opened,) = story.on(many(0, MAX_OPEN_TASKS))
+    story.on(many(MAX_OPEN_TASKS, 1, "site-2"))
+
+    assert story.on(many(MAX_OPEN_TASKS + 1, 1)) == []
+
+    assert isinstance(opened, StepOpened)
+    assert story.run.outcome is not None
+    assert story.run.outcome.reason == ("[SD-4114] server train, step 0: wanted at most 10,000 open tasks for site-1, got 10,001")
+    assert len(story.run.tasks) == MAX_OPEN_TASKS + 1
+
+
+def test_a_sync_names_the_open_tasks_of_six_runs() -> None:
+    ids = [task.task_id for task in many(0, MAX_OPEN_TASKS).tasks]
+
+    assert encode(Sync([RunSync("r" * 36, ids, []) for _ in range(6)]))
 
 
 def test_where_a_file_was_handed_over_makes_no_other_task_of_it(story: Story) -> None:

@@ -16,7 +16,8 @@ from sundog.components.launchers.process import ProcessLauncher
 from sundog.components.resources.counted import ListResourceManager
 from sundog.components.schedulers.fifo import FifoScheduler
 from sundog.kernel.messages import Message, MessageError
-from sundog.kits.protocol.messages import AbortRun, AbortTask, Cancel, Check, Checked, Command, Offer, Reply, Started, StartRun
+from sundog.kernel.transport import FrameTooLarge
+from sundog.kits.protocol.messages import AbortRun, AbortTask, Cancel, Check, Checked, Command, Offer, Reply, Started, StartRun, Sync
 from sundog.kits.server.server import Server
 from sundog.kits.site.run_events import TaskAborted
 from sundog.kits.site.server_events import ServerEvents
@@ -166,6 +167,24 @@ async def test_what_has_not_started_is_given_back_when_the_link_is_lost(pair: Pa
     pair.site.link.drop(ConnectionReplaced("cut by the test"))
 
     assert pair.resources.available() == {"gpu": 1}
+
+
+async def test_a_sync_that_is_too_large_costs_no_link_and_keeps_no_run_from_being_removed(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(message: Message, *_body: bytes) -> None:
+        if isinstance(message, Sync):
+            raise FrameTooLarge("wanted a header of at most 4,194,304 bytes")
+
+    monkeypatch.setattr(pair.site.link, "send", refuse)
+    folder = pair.site.workspace.run("run").create()
+    (pair.site.workspace.outbox / "run").mkdir(parents=True)
+
+    pair.site.registered()
+    await pair.site._run_ended("run")
+
+    assert not folder.inbox.exists()
+    assert not (pair.site.workspace.outbox / "run").exists()
 
 
 async def test_a_run_is_started_once_however_often_that_is_said_and_ends_when_it_is_cancelled(
