@@ -28,6 +28,11 @@ OUTPUT_SECONDS = 1.0
 """For the end of the output of a process that has ended; something that got away may hold it open for ever."""
 LEAVE_SECONDS = 2.0
 """For a process whose channel is gone to end by itself."""
+MAX_WAITING_BYTES = 256 * 1024 * 1024
+"""What is said to a process and not sent yet; beyond it the process is killed, else one that does not read fills the supervisor's memory.
+
+Four times what a thousand sites' results of one step take, which ride along up to 64 KiB each.
+"""
 SWEEPS = 2
 """A process may fork while it is looked for."""
 
@@ -84,6 +89,8 @@ class JobProcess:
         self._on_end = on_end
         self._output = output
         self._outgoing: asyncio.Queue[tuple[bytes | memoryview, ...]] = asyncio.Queue()
+        self._waiting_bytes = 0
+        """What is in it, and what is being sent."""
         self._launching: asyncio.Future[JobHandle] | None = None
         self._handle: JobHandle | None = None
         self._ended = asyncio.Event()
@@ -133,6 +140,8 @@ class JobProcess:
 
     async def _launch(self, spec: LaunchSpec) -> JobHandle | None:
         """The handle; None if `stop` has put an end to a start that took too long."""
+        if self._why_killed:
+            return None
         launching = self._launching = asyncio.ensure_future(self._processes.launcher.launch(spec))
         try:
             await asyncio.wait([launching])
@@ -169,8 +178,18 @@ class JobProcess:
             connection.abort()
 
     def send(self, message: Message, *body: bytes | memoryview) -> None:
-        """Say something to it; what it cannot hear any more is dropped."""
-        self._outgoing.put_nowait((encode(message), *body))
+        """Say something to it; what it cannot hear any more is dropped. One that lets too much of it wait is killed."""
+        parts = (encode(message), *body)
+        if self._why_killed:
+            return
+        self._waiting_bytes += _size(parts)
+        if self._waiting_bytes <= MAX_WAITING_BYTES:
+            self._outgoing.put_nowait(parts)
+            return
+        log.warning("job_process_does_not_read", run=self._spec.run_id, pid=self.pid, waiting_bytes=self._waiting_bytes)
+        self._outgoing = asyncio.Queue()
+        self._why_killed = "because it did not read what it was told"
+        self.kill()
 
     async def stop(self, reason: str, grace_seconds: float) -> None:
         """The ladder: ask, wait, SIGTERM, wait, SIGKILL; returns when it is gone with all it started."""
@@ -205,7 +224,9 @@ class JobProcess:
         try:
             await connection.send(*start)
             while True:
-                await connection.send(*await self._outgoing.get())
+                parts = await self._outgoing.get()
+                await connection.send(*parts)
+                self._waiting_bytes -= _size(parts)
         except SundogError:
             return  # its end is seen by `wait`
 
@@ -242,3 +263,7 @@ class JobProcess:
                 with contextlib.suppress(TimeoutError):  # it is stuck in the kernel
                     await posix.wait_for_pid_end(pid, TERM_SECONDS)
         posix.reap_adopted(_awaited)
+
+
+def _size(parts: tuple[bytes | memoryview, ...]) -> int:
+    return sum(map(len, parts))

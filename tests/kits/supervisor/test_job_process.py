@@ -23,7 +23,7 @@ from sundog.kernel.errors import Failure
 from sundog.kernel.messages import Message, encode
 from sundog.kernel.operator_roles import TOKEN_VARIABLE, JobHandle, Launcher, LaunchSpec
 from sundog.kernel.shareable import Kind, Shareable
-from sundog.kernel.transport import Connection, Frame, FrameTooLarge
+from sundog.kernel.transport import Connection, EndOfConnection, Frame, FrameTooLarge
 from sundog.kits.handover import messages as say
 from sundog.kits.job.mailbox import Mailbox
 from sundog.kits.job.payloads import Sender
@@ -318,6 +318,76 @@ async def test_no_more_is_read_of_a_job_than_its_supervisor_can_take(tmp_path: P
 
     assert chatter.said == 1
     watched.running.cancel()
+
+
+class Reader(Launcher, JobHandle, Connection):
+    """A job that says nothing, and reads when the test lets it; it ends when it is killed."""
+
+    channel = "connection"
+
+    def __init__(self) -> None:
+        self.connection = self
+        self.local, self.peer = "supervisor", "reader"
+        self.read = 0
+        self.may_read = asyncio.Event()
+        self.is_killed = asyncio.Event()
+
+    async def launch(self, spec: LaunchSpec) -> JobHandle:
+        return self
+
+    async def wait(self) -> str:
+        await self.is_killed.wait()
+        return "killed"
+
+    def signal(self, number: int) -> None:
+        self.is_killed.set()
+
+    async def send(self, *parts: Frame) -> None:
+        await self.may_read.wait()
+        self.read += 1
+
+    async def receive(self) -> Frame:
+        await self.is_killed.wait()
+        raise EndOfConnection("it is gone")
+
+    async def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+@pytest.fixture
+def _little_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_process, "MAX_WAITING_BYTES", 1000)
+
+
+@pytest.mark.usefixtures("_little_may_wait")
+@pytest.mark.parametrize("is_started", [True, False])
+async def test_one_that_does_not_read_what_it_is_told_is_killed(tmp_path: Path, writer: Writer, is_started: bool) -> None:
+    watched = Watched(tmp_path, writer, Reader())
+    for _ in range(100 * is_started):
+        await asyncio.sleep(0)  # turns of the loop
+
+    for _ in range(30):
+        watched.process.send(say.Kept("t"), b"x" * 100)
+
+    assert watched.process._outgoing.empty()
+    assert (await watched.end())[0].endswith("; because it did not read what it was told")
+
+
+@pytest.mark.usefixtures("_little_may_wait")
+async def test_one_that_reads_is_told_as_much_as_there_is(tmp_path: Path, writer: Writer) -> None:
+    reader = Reader()
+    reader.may_read.set()
+    watched = Watched(tmp_path, writer, reader)
+
+    for _ in range(30):
+        watched.process.send(say.Kept("t"), b"x" * 100)
+        for _ in range(10):
+            await asyncio.sleep(0)  # turns of the loop
+    assert reader.read == 31  # with Start
+    assert not reader.is_killed.is_set()
+
+    reader.is_killed.set()
+    assert (await watched.end())[0] == "killed"
 
 
 def test_job_code_waits_when_its_supervisor_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
