@@ -367,7 +367,7 @@ class JobRun(Run):
                 del self._calls[task_id]
             raise
         call.is_opening = False
-        early, call.later = call.later, []
+        early, call.later = sorted(call.later, key=lambda one: one[4]), []  # one may have come before those that are repeated
         for one in early:
             self.on_result(*one)
         for site in sites:
@@ -451,7 +451,7 @@ class JobRun(Run):
         """The call is over: its results are used in this step, unless it failed, and what comes for it from now on is late."""
         for site, task_id in call.ids.items():
             self._calls.pop(task_id, None)
-            if is_failed and (site in call.results or site in call.arrived):
+            if is_failed:
                 self._since.unused.append(task_id)
             elif site in call.results:
                 self._used[task_id] = call.results[site]

@@ -578,7 +578,7 @@ def test_results_of_a_scatter_that_failed_are_not_used() -> None:
     federation.run.commit()
 
     (closed,) = federation.desk.closed
-    assert (closed.used, closed.unused, closed.metrics.sites) == ((), federation.desk.requests[0].ids[:1], {})
+    assert (closed.used, closed.unused, closed.metrics.sites) == ((), federation.desk.requests[0].ids, {})
 
 
 def test_the_end_of_a_workflow_names_what_it_used_behind_its_last_commit() -> None:

@@ -178,6 +178,13 @@ def test_a_run_ends_well_whichever_record_its_job_process_dies_after(restless: l
     assert {job.deaths: job.end for job in restless if not job.end.startswith(("FINISHED:COMPLETED", "FINISHED:DEGRADED"))} == {}
 
 
+def test_what_came_while_a_process_started_counts_in_the_order_of_the_journal() -> None:
+    """It is told before the process asks for its tasks again, and so before the results that are older."""
+    program = Program(("all", "grace", "grace"), commit_every=0, is_checked=True, is_constant=True)
+
+    assert play(program, 24, (3, 7), is_steady=False).end.startswith("FINISHED:DEGRADED")
+
+
 def test_what_the_journal_has_of_a_dead_process_is_used_again_in_the_same_order(restless: list[DyingJob]) -> None:
     assert {job.deaths: job.not_repeated for job in restless if job.not_repeated} == {}
 
