@@ -98,7 +98,7 @@ class Supervisor(Protocol):
         """Record that a result was refused."""
 
     def end_workflow(self, end: WorkflowEnd) -> None:
-        """Record that a workflow has ended; returns when it is: from then on it is not run again."""
+        """Record that a workflow has ended: behind whatever is recorded later it is not run again."""
 
     def commit(self, result: StepResult) -> Shareable | None:
         """Record the step; returns when it exists, with the state as it is now kept."""

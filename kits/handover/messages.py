@@ -157,7 +157,10 @@ class CommitStep(Message, tag=78):
 
 
 class EndWorkflow(Message, tag=77):
-    """A workflow has ended. Body: the components' states, if any, then the small files."""
+    """A workflow has ended. Body: the components' states, if any, then the small files.
+
+    It is not answered: whatever the job says next is recorded behind it.
+    """
 
     workflow: Name
     payloads: list[Payload]
@@ -170,12 +173,6 @@ class EndWorkflow(Message, tag=77):
     files: list[tuple[str, Payload | None]] = []
     unused: list[OwnId] = []
     """As in CommitStep."""
-
-
-class WorkflowEnded(Message, tag=86):
-    """The end of the workflow is recorded."""
-
-    workflow: str
 
 
 class StepClosed(Message, tag=79):
@@ -226,7 +223,7 @@ class Checkpoint(Message, tag=85):
 
 
 JobMessage = (
-    Start | Ready | OpenStep | StepOpened | ResultFor | Kept | Reject | EndWorkflow | WorkflowEnded | CommitStep | StepClosed
+    Start | Ready | OpenStep | StepOpened | ResultFor | Kept | Reject | EndWorkflow | CommitStep | StepClosed
     | SiteGone | SiteBack | Abort | Finish | Finished | Checkpoint | TaskFor | Grew
 )  # fmt: skip
 """What may be said between the two."""

@@ -71,7 +71,7 @@ class ServerJob:
         match message:
             case say.Start():
                 self._live(msgspec.msgpack.decode(body, type=say.StartDocument))
-            case say.StepOpened() | say.StepClosed() | say.WorkflowEnded():
+            case say.StepOpened() | say.StepClosed():
                 self._answer = message
             case say.ResultFor() if self._run is not None:
                 self._on_result(self._run, message, body)
@@ -205,7 +205,7 @@ class ServerJob:
         message = say.EndWorkflow(
             end.workflow, payloads, list(end.used), dict(end.still_open), end.metrics, list(end.notes), files, list(end.unused)
         )
-        self._ask(message, parts + contents)
+        self._channel.send(message, *parts, *contents)
         self._sender.handed([end.parts] if end.parts is not None else [], only=True)
 
     def reject(self, task_id: str, reason: str) -> None:

@@ -227,9 +227,8 @@ class ServerRun(RunState):
         return ("dropped", "its scatter failed") if task.open.task_id in unused else ("late", "")
 
     def _workflow_over(self, event: ev.WorkflowOver) -> ev.Decision:
-        told = Tell(job.WorkflowEnded(event.workflow))
         if event.workflow in self.ended_workflows:
-            return [], [told]
+            return [], []
         tasks = [task for task in self.tasks.values() if task.workflow == event.workflow]
         open_ones = {task_id: _NEVER_USED for task_id, how in event.still_open.items() if how == "sent"}
         verdicts = self._verdicts(tasks, event, open_ones)
@@ -237,7 +236,7 @@ class ServerRun(RunState):
             "", event.workflow, list(event.payloads), list(event.metas), verdicts, event.metrics, event.at, self._news_of(event.notes),
             list(event.files),
         )  # fmt: skip
-        return [over], [told, *self._tell_verdicts(zip(tasks, verdicts, strict=True)), Release()]
+        return [over], [*self._tell_verdicts(zip(tasks, verdicts, strict=True)), Release()]
 
     def _news_of(self, notes: Iterable[str]) -> list[str]:
         return [note for note in notes if note not in self.notes]

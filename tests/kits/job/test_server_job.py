@@ -105,8 +105,6 @@ class Played:
                     self.tell(*self.answer(task_id, site))
             case say.CommitStep():
                 self.tell(say.StepClosed(message.workflow, message.step))
-            case say.EndWorkflow():
-                self.tell(say.WorkflowEnded(message.workflow))
             case say.Finish():
                 self.tell(say.Finished())
 

@@ -32,7 +32,6 @@ MESSAGES: list[Message] = [
     job.Start("run"), job.Ready(FAILURE), job.OpenStep("sag", 2, "train", [("t1", "site-1", 0, 1)], [PAYLOAD], 60.0, "all", [END]),
     job.StepOpened("sag", 2, END), job.ResultFor("t1", "site-1", PAYLOAD, FAILURE, PAYLOAD, 9), job.Kept("t1"), job.Reject("t1", "NaN"),
     job.EndWorkflow("sag", [PAYLOAD], ["t2"], {"t1": "sent"}, METRICS, ["a note"], [("models/best.npy", None)], ["t3"]),
-    job.WorkflowEnded("sag"),
     job.CommitStep("sag", 2, [PAYLOAD], True, ["t1"], {"t2": "sent"}, METRICS), job.StepClosed("sag", 2), job.SiteGone("site-1", FAILURE),
     job.SiteBack("site-1"), job.Abort("why", "t1"), job.Finish(FAILURE, [FAILURE], "why"), job.Finished(), job.Checkpoint("t1", PAYLOAD),
 ]  # fmt: skip

@@ -226,7 +226,7 @@ class DyingJob:
             end.workflow, tuple(map(payload_of, texts)), tuple(text.encode() for text in texts), end.used, end.still_open, end.metrics,
             self._clock, end.notes, (), end.unused,
         )  # fmt: skip
-        self._ask(asked)
+        self._feed(asked)
 
     def reject(self, task_id: str, reason: str) -> None:
         self._feed(ev.RejectAsked(task_id, reason))
@@ -249,7 +249,7 @@ class DyingJob:
         if not self._is_steady and self._dice.random() < 0.3 and (task_id := self._next_answer()):
             self._come(task_id)
         self._feed(event)
-        while not isinstance((tell := self._told.pop(0)).message, job.StepOpened | job.StepClosed | job.WorkflowEnded):
+        while not isinstance((tell := self._told.pop(0)).message, job.StepOpened | job.StepClosed):
             self._hear(tell)
         return tell.message
 
