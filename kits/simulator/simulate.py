@@ -138,7 +138,7 @@ class _Simulation:
             supervisors.start()
             try:
                 self._pump()
-            except BaseException:
+            except BaseException:  # an interrupt too: the supervisors are ended before this thread leaves
                 self._give_up()
                 self._end()
                 raise
